@@ -1,0 +1,2 @@
+//! Placeholder while the crate is laid.
+pub mod config;
