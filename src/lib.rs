@@ -1,2 +1,15 @@
 //! The vocabulary that Tollgate's filters and its command-line program share.
+//!
+//! Everything here is pure: no clock is read, no socket opened and no proxy called. A filter hands in what it knows
+//! through the traits [`request::Request`] and [`store::SharedStore`], and the time as a [`time::Instant`].
+
 pub mod config;
+pub mod logfmt;
+pub mod metadata;
+pub mod path;
+pub mod request;
+pub mod route;
+pub mod spiffe;
+pub mod stats;
+pub mod store;
+pub mod time;

@@ -1,0 +1,82 @@
+//! One request and its connection, as the policies see them.
+
+/// What a policy may ask of one request. An implementation reads each thing from the proxy at most once.
+///
+/// Values are bytes: what a client sends need not be UTF-8.
+pub trait Request {
+    /// `:path` as the proxy has it, with the query. `None` when the request has none (CONNECT).
+    fn path(&self) -> Option<&[u8]>;
+
+    /// `:method`.
+    fn method(&self) -> Option<&[u8]>;
+
+    /// `:authority`, or `Host` in HTTP/1.1.
+    fn authority(&self) -> Option<&[u8]>;
+
+    /// Every value of the header `name` (lowercase), in order; empty when it is absent.
+    fn header(&self, name: &str) -> Vec<Vec<u8>>;
+
+    /// The value of an attribute, in Proxy-Wasm's encoding. `None` when the proxy does not know it or it is empty.
+    fn attribute(&self, attribute: Attribute) -> Option<&[u8]>;
+}
+
+macro_rules! attributes {
+    ($($(#[$doc:meta])* $name:ident = [$($segment:literal),+];)+) => {
+        /// The attributes in use. See Envoy's "Attributes" for their meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Attribute {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Attribute {
+            /// All of them, in the order of their discriminants.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The attribute's path, such as `["connection", "mtls"]`.
+            #[must_use]
+            pub const fn path(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$name => &[$($segment),+],)+
+                }
+            }
+        }
+    };
+}
+
+attributes! {
+    /// Whether the peer presented a certificate; one byte. Says nothing about its validity.
+    Mtls = ["connection", "mtls"];
+    /// Whether the peer's certificate was validated; one byte. Unknown to Envoys that are older than the attribute.
+    PeerCertificateValid = ["connection", "peer_certificate_valid"];
+    /// The first URI SAN of the peer's certificate.
+    UriSanPeerCertificate = ["connection", "uri_san_peer_certificate"];
+    /// The first URI SAN of the proxy's own certificate.
+    UriSanLocalCertificate = ["connection", "uri_san_local_certificate"];
+    /// The response's status; eight bytes, zero or absent when there was none.
+    ResponseCode = ["response", "code"];
+    /// Envoy's response flags as a bit set; eight bytes.
+    ResponseFlags = ["response", "flags"];
+    /// The request's duration until now; eight bytes of nanoseconds.
+    RequestDuration = ["request", "duration"];
+    /// The request's method.
+    RequestMethod = ["request", "method"];
+    /// The route's name.
+    RouteName = ["xds", "route_name"];
+    /// The upstream cluster's metadata, an `envoy.config.core.v3.Metadata`.
+    ClusterMetadata = ["xds", "cluster_metadata"];
+}
+
+/// Reads an attribute of type int, uint, duration or timestamp: eight bytes, little-endian.
+#[must_use]
+pub fn attribute_u64(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_le_bytes)
+}
+
+/// Reads an attribute of type bool: one byte.
+#[must_use]
+pub fn attribute_bool(value: &[u8]) -> Option<bool> {
+    match value {
+        [value] => Some(*value != 0),
+        _ => None,
+    }
+}

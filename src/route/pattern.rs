@@ -1,0 +1,242 @@
+//! The patterns of a route match, parsed from the configuration.
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// A host: `api.example.com`, `*.example.com` (any host below it, at any depth) or `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Every host, also none.
+    Any,
+    /// This one, in lowercase.
+    Exact(String),
+    /// Every host that ends with this, which starts with a dot.
+    Suffix(String),
+}
+
+impl HostPattern {
+    pub(super) fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => host == exact,
+            Self::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let (name, wildcard) = text
+            .strip_prefix("*.")
+            .map_or((text.as_str(), false), |name| (name, true));
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let is_ipv6 = !wildcard && name.starts_with('[') && name.ends_with(']');
+        let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let of_ipv6 = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'[' | b']');
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|byte| if is_ipv6 { of_ipv6(byte) } else { of_a_host(byte) })
+        {
+            let hint = "write a host name without a port, `*.` and a host name, or `*`";
+            return Err(D::Error::custom(format!("invalid host `{text}`: {hint}")));
+        }
+        Ok(if wildcard {
+            Self::Suffix(format!(".{name}"))
+        } else {
+            Self::Exact(name)
+        })
+    }
+}
+
+/// `:authority` without port and end dot, in lowercase; `None` when it is not text.
+pub(super) fn normalized_host(authority: &[u8]) -> Option<String> {
+    let host = core::str::from_utf8(authority).ok()?;
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
+            // Of an IPv6 address only `[::1]:80` has a port.
+            if name.contains(':') && !name.ends_with(']') {
+                host
+            } else {
+                name
+            }
+        }
+        _ => host,
+    };
+    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+}
+
+/// A path, in the form that [`crate::path`] brings requests to.
+///
+/// `/login` is that path; `/api/*` is `/api` and all below it; `/users/{id}` has any one segment in place of `{id}`;
+/// `/files/{**}` is the same as `/files/*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    pub(super) segments: Vec<Segment>,
+    /// Whether all below matches as well.
+    pub(super) prefix: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Segment {
+    Literal(String),
+    Variable,
+}
+
+impl PathPattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        let invalid = |why: &str| format!("invalid path `{text}`: {why}");
+        if text == "*" {
+            return Ok(Self {
+                segments: Vec::new(),
+                prefix: true,
+            });
+        }
+        let path = text.strip_prefix('/').ok_or_else(|| invalid("must start with `/`"))?;
+        let mut pattern = Self {
+            segments: Vec::new(),
+            prefix: false,
+        };
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.is_empty() {
+            return Ok(pattern);
+        }
+        let mut variables = Vec::new();
+        for segment in path.split('/') {
+            if pattern.prefix {
+                return Err(invalid("`*` and `{**}` may only be the last segment"));
+            }
+            if matches!(segment, "*" | "{**}") {
+                pattern.prefix = true;
+            } else if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+                if name != "*" && (name.is_empty() || !name.bytes().all(of_a_name)) {
+                    return Err(invalid(
+                        "a variable is letters, digits, `_` and `-` in braces, such as `{id}`",
+                    ));
+                }
+                if name != "*" && variables.contains(&name) {
+                    return Err(invalid("a variable may stand in it only once"));
+                }
+                variables.push(name);
+                pattern.segments.push(Segment::Variable);
+            } else if matches!(segment, "" | "." | "..") {
+                return Err(invalid(
+                    "it is matched after normalisation, so it has no empty, `.` or `..` segment",
+                ));
+            } else if segment.contains(['*', '{', '}']) {
+                return Err(invalid("`*` and `{variable}` stand for whole segments"));
+            } else if segment.contains(['%', '\\', ';', '?', '#']) || segment.chars().any(char::is_control) {
+                return Err(invalid(
+                    "it is matched after decoding, without query: write the plain characters",
+                ));
+            } else {
+                pattern.segments.push(Segment::Literal(segment.to_owned()));
+            }
+        }
+        Ok(pattern)
+    }
+}
+
+impl<'de> Deserialize<'de> for PathPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// An HTTP method, such as `GET`. Case matters, as in RFC 9110.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Method(String);
+
+impl Method {
+    /// The method's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+            return Err(D::Error::custom(format!(
+                "invalid method `{text}`: write it in capitals, such as GET"
+            )));
+        }
+        Ok(Self(text))
+    }
+}
+
+/// A condition on a header. When the header is repeated, every value must satisfy it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderMatch {
+    name: String,
+    value: ValueMatch,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ValueMatch {
+    Present,
+    Exact(String),
+    Prefix(String),
+}
+
+impl HeaderMatch {
+    /// The header's name, in lowercase.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn matches(&self, values: &[Vec<u8>]) -> bool {
+        !values.is_empty()
+            && values.iter().all(|value| match &self.value {
+                ValueMatch::Present => true,
+                ValueMatch::Exact(exact) => value == exact.as_bytes(),
+                ValueMatch::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+            })
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderMatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Fields {
+            name: String,
+            exact: Option<String>,
+            prefix: Option<String>,
+            present: Option<bool>,
+        }
+        let Fields {
+            name,
+            exact,
+            prefix,
+            present,
+        } = Fields::deserialize(deserializer)?;
+        let of_a_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(of_a_token) {
+            return Err(D::Error::custom(format!(
+                "invalid header name `{name}`: use hosts, paths and methods for those"
+            )));
+        }
+        let value = match (exact, prefix, present) {
+            (Some(exact), None, None) => ValueMatch::Exact(exact),
+            (None, Some(prefix), None) => ValueMatch::Prefix(prefix),
+            (None, None, Some(true)) => ValueMatch::Present,
+            _ => {
+                return Err(D::Error::custom(
+                    "must have one of `exact`, `prefix` and `present: true` beside `name`",
+                ));
+            }
+        };
+        Ok(Self {
+            name: name.to_ascii_lowercase(),
+            value,
+        })
+    }
+}

@@ -1,0 +1,253 @@
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::{config, request::Attribute};
+
+#[derive(Default)]
+struct Fake {
+    path: Option<&'static str>,
+    method: Option<&'static str>,
+    authority: Option<&'static str>,
+    headers: HashMap<&'static str, Vec<&'static str>>,
+}
+
+impl Request for Fake {
+    fn path(&self) -> Option<&[u8]> {
+        self.path.map(str::as_bytes)
+    }
+    fn method(&self) -> Option<&[u8]> {
+        self.method.map(str::as_bytes)
+    }
+    fn authority(&self) -> Option<&[u8]> {
+        self.authority.map(str::as_bytes)
+    }
+    fn header(&self, name: &str) -> Vec<Vec<u8>> {
+        self.headers
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|value| value.as_bytes().to_vec())
+            .collect()
+    }
+    fn attribute(&self, _: Attribute) -> Option<&[u8]> {
+        None
+    }
+}
+
+fn table(rules: Value) -> RouteTable {
+    let rules: Vec<Vec<RouteMatch>> = config::parse(rules.to_string().as_bytes()).unwrap();
+    RouteTable::new(rules.iter().map(Vec::as_slice))
+}
+
+fn rule(table: &RouteTable, path: &'static str) -> Option<usize> {
+    table
+        .find(&Fake {
+            path: Some(path),
+            ..Fake::default()
+        })
+        .rule
+}
+
+fn refusal(rules: Value) -> String {
+    config::parse::<Vec<RouteMatch>>(rules.to_string().as_bytes())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn the_first_rule_that_matches_wins() {
+    let table = table(json!([
+        [{"paths": ["/users/me"]}],
+        [{"paths": ["/users/{id}"]}],
+        [{"paths": ["/users/*"]}, {"paths": ["/people/{id}/posts/{post}"]}],
+        [],
+    ]));
+    for (path, expected) in [
+        ("/users/me", 0),
+        ("/users/me/?x=1", 0),
+        ("/users/7", 1),
+        ("/users", 2),
+        ("/users/7/posts", 2),
+        ("/people/7/posts/9", 2),
+        ("/people/7/posts", 3),
+        ("/usersx", 3),
+        ("/", 3),
+    ] {
+        assert_eq!(rule(&table, path), Some(expected), "{path}");
+    }
+}
+
+#[test]
+fn an_earlier_wildcard_beats_a_later_literal() {
+    let table = table(json!([[{"paths": ["/{any}/x"]}], [{"paths": ["/a/x"]}]]));
+    assert_eq!(rule(&table, "/a/x"), Some(0));
+}
+
+#[test]
+fn literals_and_variables_are_both_followed() {
+    let table = table(json!([[{"paths": ["/a/{x}/c"]}], [{"paths": ["/{x}/b/d"]}], [{"paths": ["/a/b/e"]}]]));
+    assert_eq!(rule(&table, "/a/b/c"), Some(0));
+    assert_eq!(rule(&table, "/a/b/d"), Some(1));
+    assert_eq!(rule(&table, "/a/b/e"), Some(2));
+    assert_eq!(rule(&table, "/a/b/f"), None);
+}
+
+#[test]
+fn an_odd_spelling_falls_under_the_rule_of_its_plain_form() {
+    let table = table(json!([[{"paths": ["/api/login"]}], []]));
+    for path in [
+        "/api//login",
+        "/api/./login",
+        "/api%2flogin",
+        "/x/../api/login",
+        "/api/login;x",
+        "/api/%6cogin",
+    ] {
+        assert_eq!(rule(&table, path), Some(0), "{path}");
+    }
+    let found = table.find(&Fake {
+        path: Some("/api%2flogin"),
+        ..Fake::default()
+    });
+    assert_eq!(found.ambiguity, Some(Ambiguity::EscapedSlash));
+}
+
+#[test]
+fn hosts_ignore_case_port_and_end_dot() {
+    let table = table(json!([[{"hosts": ["API.example.com"]}], [{"hosts": ["*.example.com", "[::1]"]}]]));
+    for (authority, expected) in [
+        (Some("api.example.com"), Some(0)),
+        (Some("Api.Example.COM.:8080"), Some(0)),
+        (Some("api.example.com:"), Some(0)),
+        (Some("a.b.example.com"), Some(1)),
+        (Some("[::1]:80"), Some(1)),
+        (Some("[::1]"), Some(1)),
+        (Some("example.com"), None),
+        (Some(".example.com"), None),
+        (Some("api.example.com.evil.org"), None),
+        (Some("api.example.com:80:80"), None),
+        (None, None),
+    ] {
+        assert_eq!(
+            table
+                .find(&Fake {
+                    authority,
+                    ..Fake::default()
+                })
+                .rule,
+            expected,
+            "{authority:?}"
+        );
+    }
+}
+
+#[test]
+fn all_conditions_of_one_match_must_hold() {
+    let table = table(json!([[{
+        "paths": ["/a"],
+        "methods": ["POST", "PUT"],
+        "headers": [{"name": "X-Tenant", "exact": "acme"}, {"name": "x-trace", "present": true}],
+    }]]));
+    let request = |method, tenants: &[&'static str]| Fake {
+        path: Some("/a"),
+        method: Some(method),
+        headers: [("x-tenant", tenants.to_vec()), ("x-trace", vec![""])].into(),
+        ..Fake::default()
+    };
+    assert_eq!(table.find(&request("PUT", &["acme"])).rule, Some(0));
+    assert_eq!(table.find(&request("GET", &["acme"])).rule, None);
+    assert_eq!(table.find(&request("PUT", &["other"])).rule, None);
+    assert_eq!(table.find(&request("PUT", &[])).rule, None);
+    assert_eq!(
+        table.find(&request("PUT", &["acme", "other"])).rule,
+        None,
+        "a second value may not be smuggled in"
+    );
+}
+
+#[test]
+fn reads_nothing_when_the_first_rule_takes_everything() {
+    struct Untouchable;
+    impl Request for Untouchable {
+        fn path(&self) -> Option<&[u8]> {
+            panic!("read the path")
+        }
+        fn method(&self) -> Option<&[u8]> {
+            panic!("read the method")
+        }
+        fn authority(&self) -> Option<&[u8]> {
+            panic!("read the authority")
+        }
+        fn header(&self, _: &str) -> Vec<Vec<u8>> {
+            panic!("read a header")
+        }
+        fn attribute(&self, _: Attribute) -> Option<&[u8]> {
+            panic!("read an attribute")
+        }
+    }
+    assert_eq!(table(json!([[], [{"paths": ["/a"]}]])).find(&Untouchable).rule, Some(0));
+    assert_eq!(table(json!([])).find(&Untouchable).rule, None);
+}
+
+#[test]
+fn says_what_is_wrong_and_where() {
+    for (rules, message) in [
+        (
+            json!([{"paths": ["login"]}]),
+            "[0].paths[0]: invalid path `login`: must start with `/`",
+        ),
+        (
+            json!([{}, {"paths": ["/", "/a/*/b"]}]),
+            "[1].paths[1]: invalid path `/a/*/b`: `*` and `{**}` may only be the last segment",
+        ),
+        (
+            json!([{"paths": ["/a%2fb"]}]),
+            "[0].paths[0]: invalid path `/a%2fb`: it is matched after decoding, without query: write the plain characters",
+        ),
+        (
+            json!([{"methods": ["get"]}]),
+            "[0].methods[0]: invalid method `get`: write it in capitals, such as GET",
+        ),
+        (
+            json!([{"hosts": ["a:80"]}]),
+            "[0].hosts[0]: invalid host `a:80`: write a host name without a port, `*.` and a host name, or `*`",
+        ),
+        (
+            json!([{"headers": [{"name": "a", "exact": "x", "prefix": "y"}]}]),
+            "[0].headers[0]: must have one of `exact`, `prefix` and `present: true` beside `name`",
+        ),
+        (
+            json!([{"path": ["/"]}]),
+            "[0].path: unknown field `path`, expected one of `hosts`, `paths`, `methods`, `headers`",
+        ),
+    ] {
+        assert_eq!(refusal(rules), message);
+    }
+}
+
+proptest::proptest! {
+    /// The tree against the obvious: try every rule in order.
+    #[test]
+    fn finds_what_trying_every_rule_in_order_finds(
+        patterns in proptest::collection::vec("(/(a|b|\\{x\\})){1,3}(/\\*)?", 1..8),
+        path in "(/(a|b|c)){0,4}",
+    ) {
+        // A variable may stand in a pattern only once.
+        let patterns: Vec<String> = patterns.iter().map(|pattern| pattern.replace("{x}", "{*}")).collect();
+        let rules: Vec<Value> = patterns.iter().map(|pattern| json!([{"paths": [pattern]}])).collect();
+        let table = table(Value::Array(rules));
+        let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+        let expected = patterns.iter().position(|pattern| {
+            let prefix = pattern.ends_with("/*");
+            let pattern: Vec<&str> = pattern.trim_end_matches("/*").split('/').filter(|s| !s.is_empty()).collect();
+            (pattern.len() == segments.len() || prefix && pattern.len() < segments.len())
+                && pattern.iter().zip(&segments).all(|(p, s)| *p == "{*}" || p == s)
+        });
+        let path: &'static str = String::leak(path);
+        assert_eq!(rule(&table, path), expected);
+    }
+}

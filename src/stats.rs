@@ -1,0 +1,87 @@
+//! Names of stats that carry labels through Envoy's tag extraction.
+//!
+//! Envoy's stats have no labels of their own; regular expressions cut them out of the name. Tollgate's names are
+//! `key=.=value;.;` for each label and then the metric's name; with Istio's `extraStatTags` (or Envoy's
+//! `stats_tags`) for each key, Prometheus sees a metric with labels. Those expressions, and Istio's own, look anywhere
+//! in the name, so a value must not contain what they look for.
+
+/// Substrings that some tag expression of Istio's default bootstrap takes for its own.
+const BAIT: &[&str] = &[
+    "=.=",
+    "tag.",
+    "cache.",
+    "component.",
+    "wasm_filter.",
+    "rbac.allowed",
+    "rbac.denied",
+    ".shadow_",
+    ".istio_dry_run_",
+];
+
+/// The longest value of a label, in bytes; longer ones are cut.
+const LONGEST_VALUE: usize = 256;
+
+/// The name of the stat `metric` with `labels`, in order.
+#[must_use]
+pub fn stat_name(metric: &str, labels: &[(&str, &str)]) -> String {
+    let mut name = String::with_capacity(128);
+    for (key, value) in labels {
+        name.push_str(key);
+        name.push_str("=.=");
+        name.push_str(&label_value(value));
+        name.push_str(";.;");
+    }
+    name.push_str(metric);
+    name
+}
+
+/// `value` as it may stand in a name: without control characters and `;`, and without what a tag expression would bite.
+fn label_value(value: &str) -> String {
+    let mut safe = String::with_capacity(value.len());
+    for c in value.chars() {
+        if safe.len() >= LONGEST_VALUE {
+            break;
+        }
+        safe.push(if c.is_control() || c == ';' { '_' } else { c });
+    }
+    for bait in BAIT {
+        if safe.contains(bait) {
+            safe = safe.replace(bait, &bait.replace('.', "_"));
+        }
+    }
+    if safe.is_empty() { "unknown".to_owned() } else { safe }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn puts_labels_first_and_the_metric_last() {
+        assert_eq!(
+            stat_name(
+                "tollgate_requests_total",
+                &[("response_code", "200"), ("route", "posts")]
+            ),
+            "response_code=.=200;.;route=.=posts;.;tollgate_requests_total"
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_pass_for_another_label() {
+        for (value, safe) in [
+            ("", "unknown"),
+            ("a;.;route=.=x", "a_._route=_=x"),
+            ("stag.example.com", "stag_example.com"),
+            ("x.wasm_filter.y", "x.wasm_filter_y"),
+            ("rbac.allowed", "rbac_allowed"),
+            ("line\nfeed", "line_feed"),
+        ] {
+            assert_eq!(stat_name("m", &[("k", value)]), format!("k=.={safe};.;m"), "{value}");
+        }
+        assert!(stat_name("m", &[("k", &"é".repeat(10_000))]).len() < 300);
+    }
+}
