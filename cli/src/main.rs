@@ -1,1 +1,32 @@
-fn main() {}
+//! `tollgate`: reads the command line, does what it says, and tells by the exit code how that went.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use tollgate_cli::args::{Arguments, Command};
+use tollgate_cli::{demo, inspect, output, render, run, validate};
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Render(arguments) => render::render(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Demo(arguments) => demo::demo(&arguments),
+        Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tollgate", &mut script);
+            output::write(&String::from_utf8_lossy(&script));
+            Ok(true)
+        }
+        Command::ExecEnvoy { command } => run::process::exec(&command),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(problems) => {
+            output::problems(&problems);
+            ExitCode::from(1)
+        }
+    }
+}

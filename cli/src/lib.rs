@@ -1,0 +1,18 @@
+//! The program `tollgate`: the mesh's own resources in one local Envoy, checked, shown, tried and demonstrated.
+
+pub mod args;
+pub mod certificates;
+pub mod demo;
+pub mod duration;
+pub mod envoy;
+pub mod input;
+pub mod inspect;
+pub mod mesh;
+pub mod output;
+pub mod plan;
+pub mod problem;
+pub mod render;
+pub mod resources;
+pub mod run;
+pub mod tools;
+pub mod validate;

@@ -1,0 +1,118 @@
+//! Where a WasmPlugin's module is on this machine.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::problem::{Notices, Problem};
+use crate::resources::Resource;
+use crate::resources::wasm_plugin::WasmPluginSpec;
+
+/// A module that is there and is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// Of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+/// Finds the module that a plugin names; nothing is downloaded.
+pub fn resolve(
+    plugin: &Resource<WasmPluginSpec>,
+    directory: &Path,
+    notices: &mut Notices,
+) -> Result<Module, Problem> {
+    let url = plugin.spec.url.as_str();
+    let (path, is_local) = match url.split_once("://") {
+        Some(("file", path)) => (PathBuf::from(path), true),
+        Some(("oci" | "http" | "https", _)) | None => {
+            let name = module_name(url).ok_or_else(|| Problem::at(&plugin.origin, "spec.url", "names no module"))?;
+            (directory.join(format!("{name}.wasm")), false)
+        }
+        Some((scheme, _)) => {
+            return Err(Problem::at(
+                &plugin.origin,
+                "spec.url",
+                format!("unknown scheme {scheme}://, expected oci://, https://, http:// or file://"),
+            ));
+        }
+    };
+    let bytes = std::fs::read(&path).map_err(|error| {
+        let problem = Problem::at(&plugin.origin, "spec.url", format!("no module at {}: {error}", path.display()));
+        if is_local {
+            problem.cure("put the module there, or mend the URL")
+        } else {
+            problem.cure(format!("run `make build`, or name the directory that has {url}'s module: --modules DIR"))
+        }
+    })?;
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Problem::at(&plugin.origin, "spec.url", format!("{} is not a Wasm module", path.display())));
+    }
+    let sha256 = hex(&Sha256::digest(&bytes));
+    check_sha256(plugin, &sha256, &path, notices)?;
+    if !is_local {
+        notices.note(format!("modules are not pulled: {url} is taken from {}", path.display()));
+    }
+    let path = std::path::absolute(&path)
+        .map_err(|error| Problem::new(format!("no absolute path for {}: {error}", path.display())))?;
+    Ok(Module { path, sha256 })
+}
+
+fn check_sha256(
+    plugin: &Resource<WasmPluginSpec>,
+    found: &str,
+    path: &Path,
+    notices: &mut Notices,
+) -> Result<(), Problem> {
+    let Some(wanted) = plugin.spec.sha256.as_deref().filter(|sum| !sum.is_empty()) else { return Ok(()) };
+    if plugin.spec.url.starts_with("file://") || plugin.spec.url.starts_with("http") {
+        if !wanted.eq_ignore_ascii_case(found) {
+            let reason = format!("{} has the sum {found}, not {wanted}", path.display());
+            return Err(Problem::at(&plugin.origin, "spec.sha256", reason));
+        }
+    } else {
+        notices.warn_at(&plugin.origin, "spec.sha256", "is the image's, not the module's, and not checked here");
+    }
+    Ok(())
+}
+
+/// `rate-limit` of `oci://registry/some/rate-limit:1.0@sha256:...`.
+pub fn module_name(url: &str) -> Option<&str> {
+    let path = url.split_once("://").map_or(url, |(_, path)| path);
+    let path = path.split(['?', '#']).next()?;
+    let path = path.split_once('@').map_or(path, |(path, _)| path);
+    let last = path.rsplit('/').next()?;
+    let last = last.split_once(':').map_or(last, |(name, _)| name);
+    let name = last.strip_suffix(".wasm").unwrap_or(last);
+    (!name.is_empty() && name != "." && name != "..").then_some(name)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_named_by_the_last_part_of_its_url() {
+        for url in [
+            "oci://ghcr.io/tollgate/rate-limit:0.1.0",
+            "oci://localhost:5000/rate-limit@sha256:abc",
+            "https://example.com/a/rate-limit.wasm?x=1",
+            "ghcr.io/tollgate/rate-limit:1@sha256:abc",
+            "file:///opt/rate-limit.wasm",
+        ] {
+            assert_eq!(module_name(url), Some("rate-limit"), "{url}");
+        }
+        assert_eq!(module_name("oci://example.com/"), None);
+        assert_eq!(module_name("https://example.com/.."), None);
+    }
+}
