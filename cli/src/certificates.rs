@@ -85,9 +85,10 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| failed(&error))?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        let uri = id.as_str().try_into().map_err(|error| {
-            Problem::new(format!("no certificate can be made out to {id:?}: {error}"))
-        })?;
+        let uri = id
+            .as_str()
+            .try_into()
+            .map_err(|error| Problem::new(format!("no certificate can be made out to {id:?}: {error}")))?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

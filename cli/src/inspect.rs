@@ -94,8 +94,7 @@ pub fn inspect(arguments: &InspectArguments) -> Result<bool, Problems> {
 
 fn read(path: &Path, arguments: &InspectArguments) -> Result<Module, Problem> {
     let origin = Origin::file(path.display().to_string());
-    let bytes =
-        std::fs::read(path).map_err(|error| Problem::at(&origin, "", format!("can't be read: {error}")))?;
+    let bytes = std::fs::read(path).map_err(|error| Problem::at(&origin, "", format!("can't be read: {error}")))?;
     let mut module = parse(&bytes).map_err(|error| Problem::at(&origin, "", format!("is no Wasm module: {error}")))?;
     module.file = origin.file;
     check(&mut module, arguments.max_bytes, arguments.callbacks.as_deref());
@@ -195,7 +194,8 @@ mod tests {
         }
     }
 
-    const GOOD: [&str; 4] = ["memory", "proxy_abi_version_0_2_1", "proxy_on_memory_allocate", "proxy_on_request_headers"];
+    const GOOD: [&str; 4] =
+        ["memory", "proxy_abi_version_0_2_1", "proxy_on_memory_allocate", "proxy_on_request_headers"];
 
     #[test]
     fn a_good_module_passes() {

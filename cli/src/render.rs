@@ -8,9 +8,9 @@ use crate::certificates::Certificates;
 use crate::envoy::{Configuration, Delivery, Settings, bootstrap};
 use crate::input::Inputs;
 use crate::mesh::Mesh;
+use crate::output;
 use crate::plan::{Plan, options, plan};
 use crate::problem::{Notices, Problem, Problems};
-use crate::output;
 
 /// Prints the bootstrap.
 pub fn render(arguments: &RenderArguments) -> Result<bool, Problems> {
@@ -54,10 +54,7 @@ pub fn document(
             Some(address) => address.clone(),
             None => {
                 let address = format!("127.0.0.1:{}", offset(index.saturating_add(100))?.port());
-                notices.warn(format!(
-                    "{} has no --upstream: its application is expected at {address}",
-                    inbound.key()
-                ));
+                notices.warn(format!("{} has no --upstream: its application is expected at {address}", inbound.key()));
                 address
             }
         };

@@ -2,4 +2,6 @@
 use crate::args::DemoArguments;
 use crate::problem::Problems;
 /// x
-pub fn demo(_arguments: &DemoArguments) -> Result<bool, Problems> { Ok(true) }
+pub fn demo(_arguments: &DemoArguments) -> Result<bool, Problems> {
+    Ok(true)
+}

@@ -37,11 +37,8 @@ pub fn watching(mesh: &Mesh, directory: &Path, admin: SocketAddr) -> Value {
 
 /// Tags as Istio's bootstrap makes them of `extraStatTags`, beside Envoy's own.
 pub fn stats_config(mesh: &Mesh) -> Value {
-    let tags: Vec<Value> = mesh
-        .stat_tags
-        .iter()
-        .map(|tag| json!({"tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)")}))
-        .collect();
+    let tags: Vec<Value> =
+        mesh.stat_tags.iter().map(|tag| json!({"tag_name": tag, "regex": format!("({tag}=\\.=(.*?);\\.;)")})).collect();
     let mut config = json!({"use_all_default_tags": true, "stats_tags": tags});
     if !mesh.histogram_buckets.is_empty() {
         let buckets = mesh.histogram_buckets.iter();

@@ -22,8 +22,14 @@ use crate::problem::{Notices, Problems};
 pub enum Delivery {
     /// Inside the listeners.
     Inline,
-    /// Each as a file below this directory, which Envoy watches: as Istio delivers them (ECDS).
-    Files(PathBuf),
+    /// Each as a file below a directory that Envoy watches, as Istio delivers them (ECDS); modules by their sums, so
+    /// that a rebuilt module is a new one.
+    Files {
+        /// The directory that Envoy watches.
+        xds: PathBuf,
+        /// Where the modules are copied to.
+        modules: PathBuf,
+    },
 }
 
 /// What the configuration is made with, beside the mesh.

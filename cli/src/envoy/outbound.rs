@@ -40,4 +40,3 @@ pub(super) fn clusters(
 pub(super) fn cluster_name(inbound: &Inbound) -> String {
     format!("outbound|{}||{}", inbound.port.number, inbound.workload.host())
 }
-

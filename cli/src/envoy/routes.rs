@@ -70,7 +70,11 @@ fn route_match(matched: &HttpMatch, bound: &BoundRoute, path: &str, notices: &mu
     };
     if matched.ignore_uri_case {
         if to.contains_key("safe_regex") {
-            notices.warn_at(&bound.origin, &format!("{path}.ignoreUriCase"), "means nothing for a regex (nor in Istio)");
+            notices.warn_at(
+                &bound.origin,
+                &format!("{path}.ignoreUriCase"),
+                "means nothing for a regex (nor in Istio)",
+            );
         } else {
             to.insert("case_sensitive".into(), json!(false));
         }

@@ -60,9 +60,10 @@ fn common(account: &ServiceAccount, settings: &Settings<'_>) -> Result<Value, Pr
     let (certificate, key) = match settings.certificates.files(account) {
         Some(files) => (json!({"filename": files.certificate}), json!({"filename": files.key})),
         None => {
-            let leaf = settings.certificates.leaf(account).ok_or_else(|| {
-                Problem::new(format!("no certificate was issued to {}", account.spiffe_id()))
-            })?;
+            let leaf = settings
+                .certificates
+                .leaf(account)
+                .ok_or_else(|| Problem::new(format!("no certificate was issued to {}", account.spiffe_id())))?;
             (json!({"inline_string": leaf.certificate}), json!({"inline_string": leaf.key}))
         }
     };

@@ -198,11 +198,8 @@ mod tests {
             "resources: [../base, https://example.com/x]\ncomponents: [../extra]\npatches: [{path: patch.yaml}]\n",
         );
         let closure = closure(&root.path().join("over"));
-        let names: Vec<String> = closure
-            .watched
-            .iter()
-            .map(|path| path.strip_prefix(root.path()).unwrap().display().to_string())
-            .collect();
+        let names: Vec<String> =
+            closure.watched.iter().map(|path| path.strip_prefix(root.path()).unwrap().display().to_string()).collect();
         assert_eq!(names, ["over", "base", "base/limit.yaml", "extra", "over/patch.yaml"]);
         let built = Document {
             origin: Origin { resource: "WasmPlugin prod/limit".into(), ..Origin::default() },

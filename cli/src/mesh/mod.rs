@@ -108,7 +108,11 @@ impl Mesh {
             let id = plugin.meta.id();
             let chains = inbound.iter().map(|i| &i.plugins).chain(gateways.iter().map(|g| &g.plugins));
             if !chains.flatten().any(|used| used.id() == id) {
-                notices.warn_at(&plugin.origin, "", "applies to no workload here: see its namespace, selector and match");
+                notices.warn_at(
+                    &plugin.origin,
+                    "",
+                    "applies to no workload here: see its namespace, selector and match",
+                );
             }
         }
         let (stat_tags, histogram_buckets) = stats(&workloads, notices);
@@ -134,7 +138,9 @@ fn names(host: &str, workload: &Workload) -> bool {
 
 fn unused_upstreams(upstreams: &BTreeMap<String, String>, inbound: &[Inbound]) -> Problems {
     let unused = upstreams.keys().filter(|host| !inbound.iter().any(|inbound| names(host, &inbound.workload)));
-    unused.map(|host| Problem::new(format!("--upstream {host}: there is no workload {host} with an HTTP port"))).collect()
+    unused
+        .map(|host| Problem::new(format!("--upstream {host}: there is no workload {host} with an HTTP port")))
+        .collect()
 }
 
 fn identities(resources: &Resources, workloads: &[Workload], gateways: &[GatewayListener]) -> BTreeSet<ServiceAccount> {

@@ -18,12 +18,24 @@ pub struct Module {
     pub sha256: String,
 }
 
+impl Module {
+    /// Copies it, if it is still the one that was found.
+    pub fn copy_to(&self, target: &Path) -> Result<(), Problem> {
+        let failed = |error: std::io::Error| Problem::new(format!("can't copy {}: {error}", self.path.display()));
+        let bytes = std::fs::read(&self.path).map_err(failed)?;
+        if hex(&Sha256::digest(&bytes)) != self.sha256 {
+            return Err(Problem::new(format!("{} is being replaced", self.path.display())).cure("try again"));
+        }
+        if let Some(parent) = target.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        let staged = target.with_extension("staged");
+        std::fs::write(&staged, bytes).and_then(|()| std::fs::rename(&staged, target)).map_err(failed)
+    }
+}
+
 /// Finds the module that a plugin names; nothing is downloaded.
-pub fn resolve(
-    plugin: &Resource<WasmPluginSpec>,
-    directory: &Path,
-    notices: &mut Notices,
-) -> Result<Module, Problem> {
+pub fn resolve(plugin: &Resource<WasmPluginSpec>, directory: &Path, notices: &mut Notices) -> Result<Module, Problem> {
     let url = plugin.spec.url.as_str();
     let (path, is_local) = match url.split_once("://") {
         Some(("file", path)) => (PathBuf::from(path), true),
@@ -53,7 +65,10 @@ pub fn resolve(
     let sha256 = hex(&Sha256::digest(&bytes));
     check_sha256(plugin, &sha256, &path, notices)?;
     if !is_local {
-        notices.note(format!("modules are not pulled: {url} is taken from {}", path.display()));
+        notices.note(format!(
+            "modules are not pulled: those that a registry has are taken from {}, whatever their pull policy and secret",
+            directory.display()
+        ));
     }
     let path = std::path::absolute(&path)
         .map_err(|error| Problem::new(format!("no absolute path for {}: {error}", path.display())))?;

@@ -78,11 +78,7 @@ pub fn resolve(
     if problems.is_empty() { Ok(placed) } else { Err(problems) }
 }
 
-fn resolve_one(
-    source: &Resource<WasmPluginSpec>,
-    directory: &Path,
-    notices: &mut Notices,
-) -> Result<Plugin, Problem> {
+fn resolve_one(source: &Resource<WasmPluginSpec>, directory: &Path, notices: &mut Notices) -> Result<Plugin, Problem> {
     let module = modules::resolve(source, directory, notices)?;
     let variables = source.spec.vm_config.iter().flat_map(|vm| &vm.env);
     let (host, inline): (Vec<_>, Vec<_>) = variables.partition(|variable| variable.value_from == EnvSource::Host);
@@ -104,9 +100,6 @@ fn resolve_one(
 
 fn warn_of_what_is_left_out(source: &Resource<WasmPluginSpec>, notices: &mut Notices) {
     let spec = &source.spec;
-    if spec.image_pull_policy.is_some() || spec.image_pull_secret.is_some() {
-        notices.note(format!("{}: modules are not pulled, so imagePullPolicy and imagePullSecret do not apply", source.origin));
-    }
     for (field, value) in [("spec.targetRefs", &spec.target_refs), ("spec.targetRef", &spec.target_ref)] {
         if value.is_some() {
             notices.warn_at(&source.origin, field, "is not carried out: sidecars ignore it");
@@ -152,12 +145,7 @@ fn through_double(number: &Number, origin: &Origin, notices: &mut Notices) -> Nu
 }
 
 /// The plugins of one side of a proxy in the order in which a request meets them.
-pub fn chain(
-    placed: &[Placed],
-    namespace: &str,
-    labels: &BTreeMap<String, String>,
-    side: Side,
-) -> Vec<Arc<Plugin>> {
+pub fn chain(placed: &[Placed], namespace: &str, labels: &BTreeMap<String, String>, side: Side) -> Vec<Arc<Plugin>> {
     let mut matching: Vec<&Placed> =
         placed.iter().filter(|placed| applies(&placed.source, namespace, labels, side)).collect();
     matching.sort_by(|a, b| order(&a.source).cmp(&order(&b.source)));
@@ -169,12 +157,7 @@ fn order(plugin: &Resource<WasmPluginSpec>) -> (Phase, Reverse<i64>, (bool, Opti
     (plugin.spec.phase, Reverse(plugin.spec.priority.unwrap_or(i64::MIN)), plugin.meta.age())
 }
 
-fn applies(
-    plugin: &Resource<WasmPluginSpec>,
-    namespace: &str,
-    labels: &BTreeMap<String, String>,
-    side: Side,
-) -> bool {
+fn applies(plugin: &Resource<WasmPluginSpec>, namespace: &str, labels: &BTreeMap<String, String>, side: Side) -> bool {
     let in_scope = [namespace, ROOT_NAMESPACE].contains(&plugin.meta.namespace());
     // One with targetRefs is for waypoints and Gateway API gateways alone.
     let is_for_others = plugin.spec.target_refs.is_some() || plugin.spec.target_ref.is_some();

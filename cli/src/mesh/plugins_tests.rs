@@ -50,7 +50,11 @@ fn phases_come_before_priorities_before_names() {
 
 #[test]
 fn a_plugin_applies_to_its_namespace_and_the_root_namespaces_to_all() {
-    let plugins = [placed("prod", "own", json!({})), placed("other", "other", json!({})), placed(ROOT_NAMESPACE, "root", json!({}))];
+    let plugins = [
+        placed("prod", "own", json!({})),
+        placed("other", "other", json!({})),
+        placed(ROOT_NAMESPACE, "root", json!({})),
+    ];
     assert_eq!(names(&plugins, Side::Inbound(80)), ["own", "root"]);
 }
 
@@ -71,7 +75,11 @@ fn match_chooses_direction_and_port() {
         placed("prod", "c-client", json!({"match": [{"mode": "CLIENT"}]})),
         placed("prod", "d-both", json!({"match": [{"mode": "CLIENT_AND_SERVER"}]})),
         placed("prod", "e-port", json!({"match": [{"ports": [{"number": 8080}]}]})),
-        placed("prod", "f-either", json!({"match": [{"mode": "CLIENT"}, {"mode": "SERVER", "ports": [{"number": 80}]}]})),
+        placed(
+            "prod",
+            "f-either",
+            json!({"match": [{"mode": "CLIENT"}, {"mode": "SERVER", "ports": [{"number": 80}]}]}),
+        ),
     ];
     assert_eq!(names(&plugins, Side::Inbound(80)), ["a-all", "b-server", "d-both", "f-either"]);
     assert_eq!(names(&plugins, Side::Inbound(8080)), ["a-all", "b-server", "d-both", "e-port"]);

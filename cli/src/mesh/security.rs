@@ -164,9 +164,13 @@ mod tests {
     #[test]
     fn the_most_specific_destination_rule_wins_and_none_means_automatic() {
         let mut notices = Notices::default();
-        let wildcard =
-            resource("prod", "default", json!({"host": "*.prod.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}));
-        let own = resource("prod", "users", json!({"host": "users", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}));
+        let wildcard = resource(
+            "prod",
+            "default",
+            json!({"host": "*.prod.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}),
+        );
+        let own =
+            resource("prod", "users", json!({"host": "users", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}));
         let mut tls = |rules: &[_], mode| outbound_tls(rules, ROOT_NAMESPACE, &workload(), mode, &mut notices);
         assert_eq!(tls(&[wildcard.clone(), own], Mode::Strict), ClientTlsMode::IstioMutual);
         assert_eq!(tls(&[wildcard], Mode::Strict), ClientTlsMode::Disable);

@@ -139,10 +139,13 @@ pub fn discover(resources: &Resources, upstreams: &[String], notices: &mut Notic
         workloads.push(of_pod(pod));
     }
     add_spoken_of(&mut workloads, resources, upstreams, notices);
-    for workload in &workloads {
-        for port in workload.ports.iter().filter(|port| port.protocol == Protocol::Tcp) {
-            notices.note(format!("{} port {} is TCP: it gets no HTTP filters", workload.id(), port.number));
-        }
+    let tcp = workloads.iter().flat_map(|workload| {
+        let ports = workload.ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+        ports.map(|port| format!("{}:{}", workload.id(), port.number))
+    });
+    let tcp: Vec<String> = tcp.collect();
+    if !tcp.is_empty() {
+        notices.note(format!("TCP gets no HTTP filters and is left out: {}", tcp.join(", ")));
     }
     workloads
 }
@@ -288,15 +291,17 @@ fn add_spoken_of(workloads: &mut Vec<Workload>, resources: &Resources, upstreams
             }
             continue;
         }
+        let port_made = spoken_of_port(&name, port);
+        let spoken = if port_made.protocol == Protocol::Tcp { "TCP" } else { "HTTP" };
         notices.note(format!(
             "{namespace}/{name} has no Service here: made up for {by}, with the label app={name}, the service account \
-             {name} and port {port}"
+             {name} and {spoken} port {port}"
         ));
         workloads.push(Workload {
             labels: BTreeMap::from([("app".to_owned(), name.clone())]),
             annotations: BTreeMap::from([(MADE_UP.to_owned(), by)]),
             service_account: name.clone(),
-            ports: vec![spoken_of_port(&name, port)],
+            ports: vec![port_made],
             namespace,
             name,
         });
@@ -346,7 +351,11 @@ mod tests {
         let mut resources = Resources::default();
         resources.destination_rules.push(Resource {
             origin: Origin { file: "f".into(), line: None, resource: "DestinationRule prod/users".into() },
-            meta: crate::resources::Metadata { name: "users".into(), namespace: Some("prod".into()), ..Default::default() },
+            meta: crate::resources::Metadata {
+                name: "users".into(),
+                namespace: Some("prod".into()),
+                ..Default::default()
+            },
             spec: serde_json::from_value(serde_json::json!({"host": "users"})).unwrap(),
         });
         let mut notices = Notices::default();

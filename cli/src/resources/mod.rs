@@ -330,7 +330,10 @@ mod tests {
             "spec": {"mtls": {"mode": "STRIKT"}},
         }));
         let problem = resources.unwrap_err().remove(0).to_string();
-        assert!(problem.starts_with("f.yaml: PeerAuthentication p: spec.mtls.mode: unknown variant `STRIKT`"), "{problem}");
+        assert!(
+            problem.starts_with("f.yaml: PeerAuthentication p: spec.mtls.mode: unknown variant `STRIKT`"),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -339,7 +342,8 @@ mod tests {
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "g"},
         }));
         assert_eq!(notices, ["f.yaml: Gateway g: gateway.networking.k8s.io/v1 Gateway is not carried out"]);
-        let (_, notices) = read(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}));
+        let (_, notices) =
+            read(serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}));
         assert!(notices.is_empty());
     }
 }

@@ -16,7 +16,7 @@ pub struct WasmPluginSpec {
     /// Of the module (http, file) or the image (oci).
     #[serde(default)]
     pub sha256: Option<String>,
-    /// When to pull; nothing is pulled here.
+    /// When to pull; nothing is pulled here, and that is noted once for all.
     pub image_pull_policy: Option<Value>,
     /// Credentials for pulling; nothing is pulled here.
     pub image_pull_secret: Option<Value>,

@@ -34,8 +34,7 @@ impl Admin {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request =
-            Request::get(path).header("host", self.address.to_string()).body(Empty::<Bytes>::new())?;
+        let request = Request::get(path).header("host", self.address.to_string()).body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await?.to_bytes();

@@ -92,12 +92,16 @@ impl XdsFiles {
         if first || next.clusters != self.current.clusters {
             self.replace(&self.directory.join("clusters"), typed(&next.clusters, CLUSTER))?;
             change.clusters = true;
-            change.subjects.extend(differing(&self.current.clusters, &next.clusters).map(|name| format!("cluster {name}")));
+            change
+                .subjects
+                .extend(differing(&self.current.clusters, &next.clusters).map(|name| format!("cluster {name}")));
         }
         if first || next.listeners != self.current.listeners {
             self.replace(&self.directory.join("listeners"), typed(&next.listeners, LISTENER))?;
             change.listeners = true;
-            change.subjects.extend(differing(&self.current.listeners, &next.listeners).map(|name| format!("listener {name}")));
+            change
+                .subjects
+                .extend(differing(&self.current.listeners, &next.listeners).map(|name| format!("listener {name}")));
         }
         self.current = next;
         Ok(change)

@@ -44,9 +44,9 @@ impl EchoServers {
         if let Some((address, _)) = self.running.get(key) {
             return Ok(*address);
         }
-        let (address, task) = serve(service).await.map_err(|error| {
-            Problem::new(format!("can't start the echo server {service}: {error}"))
-        })?;
+        let (address, task) = serve(service)
+            .await
+            .map_err(|error| Problem::new(format!("can't start the echo server {service}: {error}")))?;
         self.running.insert(key.to_owned(), (address, task));
         Ok(address)
     }

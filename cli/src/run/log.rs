@@ -135,7 +135,9 @@ fn parse(line: &str) -> Option<Entry<'_>> {
 }
 
 fn is_refusal(entry: &Entry<'_>) -> bool {
-    let about = entry.message.contains("rejected") || entry.message.contains("Unable to") || entry.message.contains("error adding");
+    let about = entry.message.contains("rejected")
+        || entry.message.contains("Unable to")
+        || entry.message.contains("error adding");
     let failed_vm = entry.component == "wasm" && entry.level >= LogLevel::Error;
     (entry.level >= LogLevel::Warning && about) || failed_vm
 }

@@ -87,7 +87,12 @@ impl EnvoyProcess {
     }
 
     /// Waits until it has read everything and its workers take connections.
-    pub(super) async fn ready(&mut self, admin_file: &Path, listeners: u64, patience: Duration) -> Result<Admin, Problem> {
+    pub(super) async fn ready(
+        &mut self,
+        admin_file: &Path,
+        listeners: u64,
+        patience: Duration,
+    ) -> Result<Admin, Problem> {
         let deadline = Instant::now().checked_add(patience);
         let mut admin = None;
         loop {
@@ -100,17 +105,20 @@ impl EnvoyProcess {
                 let text = std::fs::read_to_string(admin_file).unwrap_or_default();
                 admin = text.trim().parse::<SocketAddr>().ok().map(|address| Admin { address });
             }
-            if let Some(admin) = admin
-                && is_ready(admin, listeners).await
-            {
-                return Ok(admin);
-            }
+            let ready = match admin {
+                Some(admin) => is_ready(admin, listeners).await,
+                None => false,
+            };
             let refusals = self.log.refusals(self.started);
             if !refusals.is_empty() {
                 // More may follow that says more.
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 let refusals = self.log.refusals(self.started).join("\n  ");
                 return Err(Problem::new(format!("Envoy refuses the configuration:\n  {refusals}")));
+            }
+            // A listener goes on without a filter that was refused, so refusals are looked for first.
+            if let Some(admin) = admin.filter(|_| ready) {
+                return Ok(admin);
             }
             if deadline.is_none_or(|deadline| Instant::now() > deadline) {
                 return Err(Problem::new(format!(
@@ -156,8 +164,10 @@ async fn is_ready(admin: Admin, listeners: u64) -> bool {
     if !matches!(admin.get("/ready").await, Ok((200, _))) {
         return false;
     }
-    let Ok(stats) = admin.stats("^listener_manager.").await else { return false };
-    stats.number("listener_manager.workers_started") == 1
+    let Ok(stats) = admin.stats("^listener_manager.|update_rejected").await else { return false };
+    let refused = stats.numbers().any(|(name, count)| name.ends_with(".update_rejected") && count > 0);
+    !refused
+        && stats.number("listener_manager.workers_started") == 1
         && stats.number("listener_manager.total_listeners_active") >= listeners
         && stats.number("listener_manager.total_listeners_warming") == 0
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::session::{Outcome, Session};
 use super::is_json;
+use super::session::{Outcome, Session};
 use crate::args::ReportFormat;
 use crate::mesh::gateway::GatewayTls;
 use crate::mesh::workload::ServiceAccount;
@@ -194,9 +194,5 @@ fn curl(session: &Session, mesh: &Mesh) -> Option<String> {
     let caller = if known(&caller) { caller } else { stranger() };
     let files = session.certificates().files(&caller)?;
     // -k: curl looks for a host name in the certificate, and a workload's has a SPIFFE ID.
-    Some(format!(
-        "curl -ik --cert {} --key {} https://{address}/",
-        files.certificate.display(),
-        files.key.display()
-    ))
+    Some(format!("curl -ik --cert {} --key {} https://{address}/", files.certificate.display(), files.key.display()))
 }

@@ -14,6 +14,7 @@ use super::echo::EchoServers;
 use super::process::{EnvoyProcess, Launch};
 use crate::args::EnvoyArguments;
 use crate::certificates::{Certificates, write_private};
+use crate::envoy::extensions::module_file;
 use crate::envoy::{Configuration, Delivery, Settings, bootstrap};
 use crate::mesh::Mesh;
 use crate::problem::{Notices, Problem, Problems};
@@ -73,6 +74,7 @@ impl Session {
         let state = State::open(start.state.as_deref())?;
         let mut certificates = Certificates::in_directory(&state.path)?;
         certificates.issue(&mesh.identities)?;
+        state.keep_modules(mesh)?;
         let mut addresses = Addresses::from(start.listen);
         addresses.assign(mesh.listener_keys())?;
         let mut echo = EchoServers::default();
@@ -83,7 +85,7 @@ impl Session {
             addresses: addresses.all(),
             upstreams: &upstreams,
             certificates: &certificates,
-            delivery: Delivery::Files(xds_directory.clone()),
+            delivery: state.delivery(),
             access_log: start.access_log,
         };
         xds.write(Configuration::of(mesh, &settings, notices)?)?;
@@ -131,13 +133,14 @@ impl Session {
             notices.warn("changed extraStatTags or histogram buckets take effect at the next start, as in Istio");
         }
         self.certificates.issue(&mesh.identities)?;
+        self.state.keep_modules(mesh)?;
         self.addresses.assign(mesh.listener_keys())?;
         self.upstreams = self.echo.upstreams(mesh).await?;
         let settings = Settings {
             addresses: self.addresses.all(),
             upstreams: &self.upstreams,
             certificates: &self.certificates,
-            delivery: Delivery::Files(self.state.path.join("xds")),
+            delivery: self.state.delivery(),
             access_log: self.access_log,
         };
         let next = Configuration::of(mesh, &settings, notices)?;
@@ -257,6 +260,22 @@ impl State {
         let failed = |error: std::io::Error| Problem::new(format!("--state {}: {error}", asked.display()));
         std::fs::create_dir_all(asked).map_err(failed)?;
         Ok(Self { path: std::fs::canonicalize(asked).map_err(failed)?, temporary: None })
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::Files { xds: self.path.join("xds"), modules: self.path.join("modules") }
+    }
+
+    /// Copies the modules, so that a build in progress can't change what Envoy reads.
+    fn keep_modules(&self, mesh: &Mesh) -> Result<(), Problem> {
+        let plugins = mesh.inbound.iter().map(|i| &i.plugins).chain(mesh.gateways.iter().map(|g| &g.plugins)).flatten();
+        for plugin in plugins {
+            let target = module_file(&plugin.module, &self.delivery());
+            if !target.exists() {
+                plugin.module.copy_to(&target)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -52,9 +52,9 @@ impl Watch {
         let mut watched = BTreeSet::new();
         for directory in directories {
             if !self.watched.contains(&directory) {
-                self.watcher.watch(&directory, RecursiveMode::NonRecursive).map_err(|error| {
-                    Problem::new(format!("can't watch {}: {error}", directory.display()))
-                })?;
+                self.watcher
+                    .watch(&directory, RecursiveMode::NonRecursive)
+                    .map_err(|error| Problem::new(format!("can't watch {}: {error}", directory.display())))?;
             }
             watched.insert(directory);
         }
@@ -75,9 +75,9 @@ impl Watch {
     }
 
     fn concerns(&self, paths: &[PathBuf]) -> bool {
-        paths.iter().any(|path| {
-            self.files.contains(path) || path.parent().is_some_and(|parent| self.files.contains(parent))
-        })
+        paths
+            .iter()
+            .any(|path| self.files.contains(path) || path.parent().is_some_and(|parent| self.files.contains(parent)))
     }
 }
 
