@@ -6,10 +6,12 @@
 pub mod config;
 pub mod logfmt;
 pub mod metadata;
+pub mod name;
 pub mod path;
 pub mod request;
 pub mod route;
 pub mod spiffe;
 pub mod stats;
 pub mod store;
+pub mod throttle;
 pub mod time;

@@ -28,7 +28,7 @@ impl Line {
             self.0.push_str(&value);
         } else {
             // Writing to a String cannot fail.
-            let _ = write!(self.0, "{value:?}");
+            let _ = write!(self.0, "{}", Quoted(&value));
         }
         self
     }
@@ -37,6 +37,25 @@ impl Line {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A string between quotes, with quotes, backslashes and control characters escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                '\n' => f.write_str("\\n")?,
+                c if c.is_control() => write!(f, "\\u{{{:x}}}", u32::from(c))?,
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
     }
 }
 
@@ -49,22 +68,13 @@ mod tests {
 
     #[test]
     fn leaves_plain_values_bare_and_quotes_the_rest() {
-        let line = Line::new("denied", "rate_limit")
-            .field("rule", "log in")
-            .field("wait", 3)
-            .field("empty", "");
-        assert_eq!(
-            line.as_str(),
-            r#"event=denied filter=rate_limit rule="log in" wait=3 empty="""#
-        );
+        let line = Line::new("denied", "rate_limit").field("rule", "log in").field("wait", 3).field("empty", "");
+        assert_eq!(line.as_str(), r#"event=denied filter=rate_limit rule="log in" wait=3 empty="""#);
     }
 
     #[test]
     fn a_value_cannot_forge_a_field_or_a_line() {
         let line = Line::new("denied", "x").field("peer", "a\nevent=allowed \"b\" \u{1b}[31m");
-        assert_eq!(
-            line.as_str(),
-            "event=denied filter=x peer=\"a\\nevent=allowed \\\"b\\\" \\u{1b}[31m\""
-        );
+        assert_eq!(line.as_str(), "event=denied filter=x peer=\"a\\nevent=allowed \\\"b\\\" \\u{1b}[31m\"");
     }
 }

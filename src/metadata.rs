@@ -3,7 +3,7 @@
 use prost::Message;
 use prost_types::value::Kind;
 
-#[allow(missing_docs, reason = "generated from proto/metadata.proto")]
+#[expect(unreachable_pub, reason = "generated from proto/metadata.proto")]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/envoy.config.core.v3.rs"));
 }
@@ -38,35 +38,24 @@ mod tests {
 
     fn structure(fields: impl IntoIterator<Item = (&'static str, Kind)>) -> Struct {
         Struct {
-            fields: fields
-                .into_iter()
-                .map(|(name, kind)| (name.to_owned(), Value { kind: Some(kind) }))
-                .collect(),
+            fields: fields.into_iter().map(|(name, kind)| (name.to_owned(), Value { kind: Some(kind) })).collect(),
         }
     }
 
     fn cluster_metadata(services: Kind) -> Vec<u8> {
         let istio = structure([("services", services)]);
-        proto::Metadata {
-            filter_metadata: [("istio".to_owned(), istio)].into(),
-        }
-        .encode_to_vec()
+        proto::Metadata { filter_metadata: [("istio".to_owned(), istio)].into() }.encode_to_vec()
     }
 
     fn list(values: Vec<Kind>) -> Kind {
-        Kind::ListValue(ListValue {
-            values: values.into_iter().map(|kind| Value { kind: Some(kind) }).collect(),
-        })
+        Kind::ListValue(ListValue { values: values.into_iter().map(|kind| Value { kind: Some(kind) }).collect() })
     }
 
     #[test]
     fn reads_the_first_service_host() {
         let service = structure([("host", Kind::StringValue("posts.blog.svc.cluster.local".into()))]);
         let bytes = cluster_metadata(list(vec![Kind::StructValue(service)]));
-        assert_eq!(
-            istio_service_host(&bytes).as_deref(),
-            Some("posts.blog.svc.cluster.local")
-        );
+        assert_eq!(istio_service_host(&bytes).as_deref(), Some("posts.blog.svc.cluster.local"));
     }
 
     #[test]
@@ -75,9 +64,6 @@ mod tests {
         assert_eq!(istio_service_host(b"\xff\xff\xff\xff\xff"), None);
         assert_eq!(istio_service_host(&cluster_metadata(list(vec![]))), None);
         assert_eq!(istio_service_host(&cluster_metadata(Kind::BoolValue(true))), None);
-        assert_eq!(
-            istio_service_host(&cluster_metadata(list(vec![Kind::NumberValue(1.0)]))),
-            None
-        );
+        assert_eq!(istio_service_host(&cluster_metadata(list(vec![Kind::NumberValue(1.0)]))), None);
     }
 }

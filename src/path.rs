@@ -48,10 +48,7 @@ impl<'a> NormalizedPath<'a> {
     pub fn new(raw: &'a [u8]) -> Self {
         let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
         match core::str::from_utf8(path) {
-            Ok(text) if is_plain(text) => Self {
-                text: Cow::Borrowed(without_end_slash(text)),
-                ambiguity: None,
-            },
+            Ok(text) if is_plain(text) => Self { text: Cow::Borrowed(without_end_slash(text)), ambiguity: None },
             _ => normalize_slowly(path),
         }
     }
@@ -84,9 +81,7 @@ fn without_end_slash(path: &str) -> &str {
 /// Whether the path reads the same to everybody as it stands.
 fn is_plain(path: &str) -> bool {
     path.starts_with('/')
-        && !path
-            .bytes()
-            .any(|byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'%' | b'\\' | b';' | b'#'))
+        && !path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'%' | b'\\' | b';' | b'#'))
         && !path.contains("//")
         && (!path.contains("/.") || path.split('/').all(|segment| segment != "." && segment != ".."))
 }
@@ -149,10 +144,7 @@ fn normalize_slowly(path: &[u8]) -> NormalizedPath<'static> {
             name => segments.push(name),
         }
     }
-    NormalizedPath {
-        text: Cow::Owned(format!("/{}", segments.join("/"))),
-        ambiguity,
-    }
+    NormalizedPath { text: Cow::Owned(format!("/{}", segments.join("/"))), ambiguity }
 }
 
 /// Decodes every escape once; `None` when there is none.
@@ -169,11 +161,7 @@ fn decode(bytes: &[u8], note: &mut impl FnMut(Ambiguity)) -> Option<Vec<u8>> {
             decoded.push(byte);
             continue;
         }
-        let hex = |byte: &u8| {
-            char::from(*byte)
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
+        let hex = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let Some((high, low)) = tail.first().and_then(hex).zip(tail.get(1).and_then(hex)) else {
             note(Ambiguity::BrokenEscape);
             decoded.push(byte);
@@ -252,11 +240,7 @@ mod tests {
     #[test]
     fn what_is_not_text_is_ambiguous() {
         for raw in [&b"/\xff"[..], b"/%ff", b"/a\0", b"/%00", b"/%0a"] {
-            assert_eq!(
-                NormalizedPath::new(raw).ambiguity(),
-                Some(Ambiguity::NotText),
-                "{raw:?}"
-            );
+            assert_eq!(NormalizedPath::new(raw).ambiguity(), Some(Ambiguity::NotText), "{raw:?}");
         }
         assert_eq!(normal("/100%"), ("/100%".into(), Some(Ambiguity::BrokenEscape)));
         assert_eq!(normal(""), ("/".into(), Some(Ambiguity::NotAbsolute)));

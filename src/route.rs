@@ -33,18 +33,13 @@ impl RouteMatch {
     fn holds_but_for_the_path(&self, request: &impl Request) -> bool {
         let holds = |pattern: &HostPattern, host: &str| pattern.matches(host);
         (self.methods.is_empty()
-            || request
-                .method()
-                .is_some_and(|method| self.methods.iter().any(|m| m.as_str().as_bytes() == method)))
+            || request.method().is_some_and(|method| self.methods.iter().any(|m| m.as_str().as_bytes() == method)))
             && (self.hosts.is_empty()
                 || request
                     .authority()
                     .and_then(normalized_host)
                     .is_some_and(|host| self.hosts.iter().any(|pattern| holds(pattern, &host))))
-            && self
-                .headers
-                .iter()
-                .all(|header| header.matches(&request.header(header.name())))
+            && self.headers.iter().all(|header| header.matches(&request.header(header.name())))
     }
 }
 
@@ -86,11 +81,7 @@ impl RouteTable {
             first_matches_all: false,
         };
         for (rule, alternatives) in rules.into_iter().enumerate() {
-            for conditions in if alternatives.is_empty() {
-                &everything
-            } else {
-                alternatives
-            } {
+            for conditions in if alternatives.is_empty() { &everything } else { alternatives } {
                 table.first_matches_all |= rule == 0 && *conditions == RouteMatch::default();
                 let index = table.alternatives.len();
                 if conditions.paths.is_empty() {
@@ -99,10 +90,7 @@ impl RouteTable {
                 for path in &conditions.paths {
                     table.tree.insert(path, index);
                 }
-                table.alternatives.push(Alternative {
-                    rule,
-                    conditions: conditions.clone(),
-                });
+                table.alternatives.push(Alternative { rule, conditions: conditions.clone() });
             }
         }
         table
@@ -118,38 +106,32 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, request: &impl Request) -> Found {
         if self.first_matches_all {
-            return Found {
-                rule: Some(0),
-                ambiguity: None,
-            };
+            return Found { rule: Some(0), ambiguity: None };
         }
-        if !self.looks_at_paths() {
-            return Found {
-                rule: self.first_of(self.any_path.iter().copied(), request),
-                ambiguity: None,
-            };
+        let mut candidates = vec![self.any_path.as_slice()];
+        let mut ambiguity = None;
+        if self.looks_at_paths()
+            && let Some(raw) = request.path()
+        {
+            let path = NormalizedPath::new(raw);
+            ambiguity = path.ambiguity();
+            self.tree.find(&path, |values| candidates.push(values));
         }
-        let Some(raw) = request.path() else {
-            return Found {
-                rule: self.first_of(self.any_path.iter().copied(), request),
-                ambiguity: None,
-            };
-        };
-        let path = NormalizedPath::new(raw);
-        let mut candidates = self.any_path.clone();
-        self.tree.find(&path, &mut candidates);
-        candidates.sort_unstable();
-        Found {
-            rule: self.first_of(candidates.into_iter(), request),
-            ambiguity: path.ambiguity(),
-        }
+        Found { rule: self.first_of(candidates, request), ambiguity }
     }
 
-    fn first_of(&self, candidates: impl Iterator<Item = usize>, request: &impl Request) -> Option<usize> {
-        candidates
-            .filter_map(|index| self.alternatives.get(index))
-            .find(|alternative| alternative.conditions.holds_but_for_the_path(request))
-            .map(|alternative| alternative.rule)
+    /// The rule of the first alternative that holds, of several ascending lists of alternatives whose path fits.
+    fn first_of(&self, mut candidates: Vec<&[usize]>, request: &impl Request) -> Option<usize> {
+        loop {
+            candidates.retain(|list| !list.is_empty());
+            let list = candidates.iter_mut().min_by_key(|list| list.first().copied())?;
+            let (first, rest) = list.split_first()?;
+            *list = rest;
+            let alternative = self.alternatives.get(*first)?;
+            if alternative.conditions.holds_but_for_the_path(request) {
+                return Some(alternative.rule);
+            }
+        }
     }
 }
 

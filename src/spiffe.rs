@@ -102,16 +102,12 @@ impl fmt::Display for SpiffeId<'_> {
 
 fn is_trust_domain(text: &str) -> bool {
     (1..=LONGEST_TRUST_DOMAIN).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }
 
 fn is_path_segment(text: &str) -> bool {
     !matches!(text, "" | "." | "..")
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// A trust domain of a configuration, such as `cluster.local`.
@@ -130,10 +126,7 @@ impl<'de> Deserialize<'de> for TrustDomain {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
         if !is_trust_domain(&name) {
-            return Err(D::Error::custom(format!(
-                "invalid trust domain `{name}`: {}",
-                InvalidSpiffeId::TrustDomain
-            )));
+            return Err(D::Error::custom(format!("invalid trust domain `{name}`: {}", InvalidSpiffeId::TrustDomain)));
         }
         Ok(Self(name))
     }
@@ -156,14 +149,7 @@ mod tests {
 
     #[test]
     fn only_the_exact_kubernetes_form_has_a_namespace() {
-        for path in [
-            "ns/a/sa",
-            "ns/a/sa/b/c",
-            "ns/a/b/sa/c",
-            "x/ns/a/sa/b",
-            "sa/b/ns/a",
-            "workload",
-        ] {
+        for path in ["ns/a/sa", "ns/a/sa/b/c", "ns/a/b/sa/c", "x/ns/a/sa/b", "sa/b/ns/a", "workload"] {
             let uri = format!("spiffe://td/{path}");
             assert_eq!(SpiffeId::parse(uri.as_bytes()).unwrap().kubernetes(), None, "{path}");
         }
@@ -203,13 +189,7 @@ mod tests {
     fn holds_the_lengths() {
         let id = |domain: usize, path: usize| format!("spiffe://{}/{}", "d".repeat(domain), "p".repeat(path));
         assert!(SpiffeId::parse(id(255, 2048 - 9 - 255 - 1).as_bytes()).is_ok());
-        assert_eq!(
-            SpiffeId::parse(id(255, 2048 - 9 - 255).as_bytes()),
-            Err(InvalidSpiffeId::TooLong)
-        );
-        assert_eq!(
-            SpiffeId::parse(id(256, 1).as_bytes()),
-            Err(InvalidSpiffeId::TrustDomain)
-        );
+        assert_eq!(SpiffeId::parse(id(255, 2048 - 9 - 255).as_bytes()), Err(InvalidSpiffeId::TooLong));
+        assert_eq!(SpiffeId::parse(id(256, 1).as_bytes()), Err(InvalidSpiffeId::TrustDomain));
     }
 }

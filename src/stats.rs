@@ -62,10 +62,7 @@ mod tests {
     #[test]
     fn puts_labels_first_and_the_metric_last() {
         assert_eq!(
-            stat_name(
-                "tollgate_requests_total",
-                &[("response_code", "200"), ("route", "posts")]
-            ),
+            stat_name("tollgate_requests_total", &[("response_code", "200"), ("route", "posts")]),
             "response_code=.=200;.;route=.=posts;.;tollgate_requests_total"
         );
     }

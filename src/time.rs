@@ -108,11 +108,7 @@ impl Duration {
             rest = tail;
         }
         if total == 0 {
-            return Err(if text.is_empty() {
-                invalid()
-            } else {
-                format!("must be longer than zero, found {text}")
-            });
+            return Err(if text.is_empty() { invalid() } else { format!("must be longer than zero, found {text}") });
         }
         Ok(Self(total))
     }
@@ -168,19 +164,13 @@ mod tests {
             ("1d2h3m4s5ms6us7ns", 93_784_005_006_007),
         ] {
             assert_eq!(Duration::parse(text), Ok(Duration(nanos)), "{text}");
-            assert_eq!(
-                Duration::parse(&Duration(nanos).to_string()),
-                Ok(Duration(nanos)),
-                "{text}"
-            );
+            assert_eq!(Duration::parse(&Duration(nanos).to_string()), Ok(Duration(nanos)), "{text}");
         }
     }
 
     #[test]
     fn refuses_what_could_mean_two_things() {
-        for text in [
-            "", "1", "m", "1.5s", "-1s", "1m1h", "1s1s", "1 m", "1M", "0s", "0m0s", "367d", "1minute", "é",
-        ] {
+        for text in ["", "1", "m", "1.5s", "-1s", "1m1h", "1s1s", "1 m", "1M", "0s", "0m0s", "367d", "1minute", "é"] {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
         assert!(Duration::parse("99999999999999999999d").is_err());

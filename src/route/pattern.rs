@@ -29,26 +29,16 @@ impl<'de> Deserialize<'de> for HostPattern {
         if text == "*" {
             return Ok(Self::Any);
         }
-        let (name, wildcard) = text
-            .strip_prefix("*.")
-            .map_or((text.as_str(), false), |name| (name, true));
+        let (name, wildcard) = text.strip_prefix("*.").map_or((text.as_str(), false), |name| (name, true));
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let is_ipv6 = !wildcard && name.starts_with('[') && name.ends_with(']');
         let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         let of_ipv6 = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'[' | b']');
-        if name.is_empty()
-            || !name
-                .bytes()
-                .all(|byte| if is_ipv6 { of_ipv6(byte) } else { of_a_host(byte) })
-        {
+        if name.is_empty() || !name.bytes().all(|byte| if is_ipv6 { of_ipv6(byte) } else { of_a_host(byte) }) {
             let hint = "write a host name without a port, `*.` and a host name, or `*`";
             return Err(D::Error::custom(format!("invalid host `{text}`: {hint}")));
         }
-        Ok(if wildcard {
-            Self::Suffix(format!(".{name}"))
-        } else {
-            Self::Exact(name)
-        })
+        Ok(if wildcard { Self::Suffix(format!(".{name}")) } else { Self::Exact(name) })
     }
 }
 
@@ -58,11 +48,7 @@ pub(super) fn normalized_host(authority: &[u8]) -> Option<String> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
             // Of an IPv6 address only `[::1]:80` has a port.
-            if name.contains(':') && !name.ends_with(']') {
-                host
-            } else {
-                name
-            }
+            if name.contains(':') && !name.ends_with(']') { host } else { name }
         }
         _ => host,
     };
@@ -90,16 +76,10 @@ impl PathPattern {
     fn parse(text: &str) -> Result<Self, String> {
         let invalid = |why: &str| format!("invalid path `{text}`: {why}");
         if text == "*" {
-            return Ok(Self {
-                segments: Vec::new(),
-                prefix: true,
-            });
+            return Ok(Self { segments: Vec::new(), prefix: true });
         }
         let path = text.strip_prefix('/').ok_or_else(|| invalid("must start with `/`"))?;
-        let mut pattern = Self {
-            segments: Vec::new(),
-            prefix: false,
-        };
+        let mut pattern = Self { segments: Vec::new(), prefix: false };
         let path = path.strip_suffix('/').unwrap_or(path);
         if path.is_empty() {
             return Ok(pattern);
@@ -114,9 +94,7 @@ impl PathPattern {
             } else if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
                 let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
                 if name != "*" && (name.is_empty() || !name.bytes().all(of_a_name)) {
-                    return Err(invalid(
-                        "a variable is letters, digits, `_` and `-` in braces, such as `{id}`",
-                    ));
+                    return Err(invalid("a variable is letters, digits, `_` and `-` in braces, such as `{id}`"));
                 }
                 if name != "*" && variables.contains(&name) {
                     return Err(invalid("a variable may stand in it only once"));
@@ -124,15 +102,11 @@ impl PathPattern {
                 variables.push(name);
                 pattern.segments.push(Segment::Variable);
             } else if matches!(segment, "" | "." | "..") {
-                return Err(invalid(
-                    "it is matched after normalisation, so it has no empty, `.` or `..` segment",
-                ));
+                return Err(invalid("it is matched after normalisation, so it has no empty, `.` or `..` segment"));
             } else if segment.contains(['*', '{', '}']) {
                 return Err(invalid("`*` and `{variable}` stand for whole segments"));
             } else if segment.contains(['%', '\\', ';', '?', '#']) || segment.chars().any(char::is_control) {
-                return Err(invalid(
-                    "it is matched after decoding, without query: write the plain characters",
-                ));
+                return Err(invalid("it is matched after decoding, without query: write the plain characters"));
             } else {
                 pattern.segments.push(Segment::Literal(segment.to_owned()));
             }
@@ -163,9 +137,7 @@ impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-            return Err(D::Error::custom(format!(
-                "invalid method `{text}`: write it in capitals, such as GET"
-            )));
+            return Err(D::Error::custom(format!("invalid method `{text}`: write it in capitals, such as GET")));
         }
         Ok(Self(text))
     }
@@ -212,12 +184,7 @@ impl<'de> Deserialize<'de> for HeaderMatch {
             prefix: Option<String>,
             present: Option<bool>,
         }
-        let Fields {
-            name,
-            exact,
-            prefix,
-            present,
-        } = Fields::deserialize(deserializer)?;
+        let Fields { name, exact, prefix, present } = Fields::deserialize(deserializer)?;
         let of_a_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(of_a_token) {
             return Err(D::Error::custom(format!(
@@ -229,14 +196,9 @@ impl<'de> Deserialize<'de> for HeaderMatch {
             (None, Some(prefix), None) => ValueMatch::Prefix(prefix),
             (None, None, Some(true)) => ValueMatch::Present,
             _ => {
-                return Err(D::Error::custom(
-                    "must have one of `exact`, `prefix` and `present: true` beside `name`",
-                ));
+                return Err(D::Error::custom("must have one of `exact`, `prefix` and `present: true` beside `name`"));
             }
         };
-        Ok(Self {
-            name: name.to_ascii_lowercase(),
-            value,
-        })
+        Ok(Self { name: name.to_ascii_lowercase(), value })
     }
 }

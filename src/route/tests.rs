@@ -26,12 +26,7 @@ impl Request for Fake {
         self.authority.map(str::as_bytes)
     }
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
-        self.headers
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(|value| value.as_bytes().to_vec())
-            .collect()
+        self.headers.get(name).into_iter().flatten().map(|value| value.as_bytes().to_vec()).collect()
     }
     fn attribute(&self, _: Attribute) -> Option<&[u8]> {
         None
@@ -44,18 +39,11 @@ fn table(rules: Value) -> RouteTable {
 }
 
 fn rule(table: &RouteTable, path: &'static str) -> Option<usize> {
-    table
-        .find(&Fake {
-            path: Some(path),
-            ..Fake::default()
-        })
-        .rule
+    table.find(&Fake { path: Some(path), ..Fake::default() }).rule
 }
 
 fn refusal(rules: Value) -> String {
-    config::parse::<Vec<RouteMatch>>(rules.to_string().as_bytes())
-        .unwrap_err()
-        .to_string()
+    config::parse::<Vec<RouteMatch>>(rules.to_string().as_bytes()).unwrap_err().to_string()
 }
 
 #[test]
@@ -99,20 +87,10 @@ fn literals_and_variables_are_both_followed() {
 #[test]
 fn an_odd_spelling_falls_under_the_rule_of_its_plain_form() {
     let table = table(json!([[{"paths": ["/api/login"]}], []]));
-    for path in [
-        "/api//login",
-        "/api/./login",
-        "/api%2flogin",
-        "/x/../api/login",
-        "/api/login;x",
-        "/api/%6cogin",
-    ] {
+    for path in ["/api//login", "/api/./login", "/api%2flogin", "/x/../api/login", "/api/login;x", "/api/%6cogin"] {
         assert_eq!(rule(&table, path), Some(0), "{path}");
     }
-    let found = table.find(&Fake {
-        path: Some("/api%2flogin"),
-        ..Fake::default()
-    });
+    let found = table.find(&Fake { path: Some("/api%2flogin"), ..Fake::default() });
     assert_eq!(found.ambiguity, Some(Ambiguity::EscapedSlash));
 }
 
@@ -132,16 +110,7 @@ fn hosts_ignore_case_port_and_end_dot() {
         (Some("api.example.com:80:80"), None),
         (None, None),
     ] {
-        assert_eq!(
-            table
-                .find(&Fake {
-                    authority,
-                    ..Fake::default()
-                })
-                .rule,
-            expected,
-            "{authority:?}"
-        );
+        assert_eq!(table.find(&Fake { authority, ..Fake::default() }).rule, expected, "{authority:?}");
     }
 }
 
@@ -162,11 +131,7 @@ fn all_conditions_of_one_match_must_hold() {
     assert_eq!(table.find(&request("GET", &["acme"])).rule, None);
     assert_eq!(table.find(&request("PUT", &["other"])).rule, None);
     assert_eq!(table.find(&request("PUT", &[])).rule, None);
-    assert_eq!(
-        table.find(&request("PUT", &["acme", "other"])).rule,
-        None,
-        "a second value may not be smuggled in"
-    );
+    assert_eq!(table.find(&request("PUT", &["acme", "other"])).rule, None, "a second value may not be smuggled in");
 }
 
 #[test]
@@ -196,10 +161,7 @@ fn reads_nothing_when_the_first_rule_takes_everything() {
 #[test]
 fn says_what_is_wrong_and_where() {
     for (rules, message) in [
-        (
-            json!([{"paths": ["login"]}]),
-            "[0].paths[0]: invalid path `login`: must start with `/`",
-        ),
+        (json!([{"paths": ["login"]}]), "[0].paths[0]: invalid path `login`: must start with `/`"),
         (
             json!([{}, {"paths": ["/", "/a/*/b"]}]),
             "[1].paths[1]: invalid path `/a/*/b`: `*` and `{**}` may only be the last segment",
@@ -208,10 +170,7 @@ fn says_what_is_wrong_and_where() {
             json!([{"paths": ["/a%2fb"]}]),
             "[0].paths[0]: invalid path `/a%2fb`: it is matched after decoding, without query: write the plain characters",
         ),
-        (
-            json!([{"methods": ["get"]}]),
-            "[0].methods[0]: invalid method `get`: write it in capitals, such as GET",
-        ),
+        (json!([{"methods": ["get"]}]), "[0].methods[0]: invalid method `get`: write it in capitals, such as GET"),
         (
             json!([{"hosts": ["a:80"]}]),
             "[0].hosts[0]: invalid host `a:80`: write a host name without a port, `*.` and a host name, or `*`",

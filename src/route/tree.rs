@@ -1,7 +1,5 @@
 //! Path patterns as a tree of segments.
 
-use std::collections::HashMap;
-
 use super::pattern::{PathPattern, Segment};
 use crate::path::NormalizedPath;
 
@@ -15,12 +13,24 @@ pub(super) struct PathTree {
 
 #[derive(Debug, Clone, Default)]
 struct Node {
-    literals: HashMap<Box<str>, Node>,
+    /// Ascending by segment.
+    literals: Vec<(Box<str>, Node)>,
     variable: Option<Box<Node>>,
-    /// What matches a path that ends here.
+    /// What matches a path that ends here, ascending.
     exact: Vec<usize>,
-    /// What matches a path that ends here or goes on.
+    /// What matches a path that ends here or goes on, ascending.
     prefix: Vec<usize>,
+}
+
+impl Node {
+    fn literal(&self, segment: &str) -> Option<&Self> {
+        let index = self.position(segment).ok()?;
+        self.literals.get(index).map(|(_, node)| node)
+    }
+
+    fn position(&self, segment: &str) -> Result<usize, usize> {
+        self.literals.binary_search_by(|(literal, _)| (**literal).cmp(segment))
+    }
 }
 
 impl PathTree {
@@ -28,33 +38,37 @@ impl PathTree {
         self.patterns == 0
     }
 
+    /// Adds a pattern. Values must come in ascending order.
     pub(super) fn insert(&mut self, pattern: &PathPattern, value: usize) {
+        self.patterns = self.patterns.saturating_add(1);
         let mut node = &mut self.root;
         for segment in &pattern.segments {
             node = match segment {
-                Segment::Literal(literal) => node.literals.entry(literal.as_str().into()).or_default(),
                 Segment::Variable => node.variable.get_or_insert_default(),
+                Segment::Literal(literal) => {
+                    let index = node.position(literal).unwrap_or_else(|index| {
+                        node.literals.insert(index, (literal.as_str().into(), Node::default()));
+                        index
+                    });
+                    // The index was just found or filled.
+                    let Some((_, child)) = node.literals.get_mut(index) else { return };
+                    child
+                }
             };
         }
-        if pattern.prefix {
-            node.prefix.push(value)
-        } else {
-            node.exact.push(value)
-        }
-        self.patterns = self.patterns.saturating_add(1);
+        if pattern.prefix { node.prefix.push(value) } else { node.exact.push(value) }
     }
 
-    /// Adds the values of all patterns that match `path`, in no order.
-    pub(super) fn find(&self, path: &NormalizedPath<'_>, values: &mut Vec<usize>) {
+    /// Hands over the values of all patterns that match `path`, as lists that are each in ascending order.
+    pub(super) fn find<'a>(&'a self, path: &NormalizedPath<'_>, mut found: impl FnMut(&'a [usize])) {
         // More than one node only where a literal and a variable both fit.
         let mut nodes = vec![&self.root];
-        values.extend_from_slice(&self.root.prefix);
+        found(&self.root.prefix);
         for segment in path.segments() {
             let mut next = Vec::with_capacity(nodes.len());
             for node in nodes {
-                let fitting = node.literals.get(segment).into_iter().chain(node.variable.as_deref());
-                for child in fitting {
-                    values.extend_from_slice(&child.prefix);
+                for child in [node.literal(segment), node.variable.as_deref()].into_iter().flatten() {
+                    found(&child.prefix);
                     next.push(child);
                 }
             }
@@ -64,7 +78,7 @@ impl PathTree {
             nodes = next;
         }
         for node in nodes {
-            values.extend_from_slice(&node.exact);
+            found(&node.exact);
         }
     }
 }

@@ -1,13 +1,267 @@
-//! Configuration of the filter.
-use tollgate::config::ConfigError;
+//! The `pluginConfig` of `mtls-identity`.
+
+use serde::{Deserialize, Deserializer, de::Error};
+use tollgate::{
+    config::{self, ConfigError},
+    name::Name,
+    route::RouteMatch,
+    spiffe::{SpiffeId, TrustDomain},
+};
 
 /// The parsed `pluginConfig`.
-#[derive(Debug, Clone)]
-pub struct Config {}
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Where the identity comes from.
+    #[serde(default)]
+    pub source: Source,
+    /// Trust domains of peers that count as ours; none means the proxy's own.
+    #[serde(default)]
+    pub trust_domains: Vec<TrustDomain>,
+    /// First match wins.
+    #[serde(default)]
+    pub rules: Vec<RuleConfig>,
+    /// Requests that need no identity at all.
+    #[serde(default)]
+    pub exempt: Vec<RouteMatch>,
+    /// What becomes of a verified peer that no rule is for. Unless given, it is denied; without rules it is allowed.
+    pub default: Option<Default>,
+}
+
+/// Where the identity comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The connection's own client certificate.
+    #[default]
+    Tls,
+}
+
+/// What becomes of a verified peer that no rule is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Default {
+    /// It is turned away.
+    Deny,
+    /// It passes.
+    Allow,
+}
+
+/// A rule: which requests, and whose.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuleConfig {
+    /// The rule's name in metrics and logs.
+    pub name: Name,
+    /// Alternatives, of which one must hold; none means every request.
+    #[serde(default, rename = "match")]
+    pub matches: Vec<RouteMatch>,
+    /// Who may pass; none means every verified peer.
+    #[serde(default)]
+    pub allow: Vec<PeerMatch>,
+    /// Who may not, even if `allow` has them.
+    #[serde(default)]
+    pub deny: Vec<PeerMatch>,
+}
+
+/// Conditions on a peer. All given ones must hold; of the entries of one list, one is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PeerMatch {
+    /// Whole identities.
+    #[serde(default)]
+    pub principals: Vec<Principal>,
+    /// Kubernetes namespaces.
+    #[serde(default)]
+    pub namespaces: Vec<Segment>,
+}
+
+/// A SPIFFE ID, with or without `spiffe://`. `*` stands for one whole segment of the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    trust_domain: String,
+    path: Vec<Segment>,
+}
+
+/// One segment of a SPIFFE ID's path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Any one.
+    Any,
+    /// This one.
+    Exact(String),
+}
+
+impl Segment {
+    /// Whether `segment` is what this stands for.
+    #[must_use]
+    pub fn matches(&self, segment: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(exact) => exact == segment,
+        }
+    }
+}
+
+impl Principal {
+    /// Whether `id` is this principal. A trust domain that is an alias of ours counts as the one written here.
+    #[must_use]
+    pub fn matches(&self, id: &SpiffeId<'_>, trust_domains: &[TrustDomain]) -> bool {
+        let alias = |name: &str| trust_domains.iter().any(|domain| domain.as_str() == name);
+        let same_domain =
+            self.trust_domain == id.trust_domain() || (alias(&self.trust_domain) && alias(id.trust_domain()));
+        let mut segments = id.path().split('/');
+        same_domain
+            && self.path.iter().all(|pattern| segments.next().is_some_and(|segment| pattern.matches(segment)))
+            && segments.next().is_none()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let principal = text.strip_prefix("spiffe://").unwrap_or(text);
+        // Nothing but `*` may deviate from the standard.
+        let concrete = principal.split('/').map(|segment| if segment == "*" { "x" } else { segment });
+        let concrete = concrete.collect::<Vec<_>>().join("/");
+        SpiffeId::parse_schemeless(&concrete).map_err(|error| format!("invalid principal `{text}`: {error}"))?;
+        let (trust_domain, path) = principal.split_once('/').unwrap_or((principal, ""));
+        if trust_domain == "*" {
+            return Err(format!("invalid principal `{text}`: the trust domain cannot be `*`"));
+        }
+        let segment = |segment: &str| if segment == "*" { Segment::Any } else { Segment::Exact(segment.to_owned()) };
+        Ok(Self { trust_domain: trust_domain.to_owned(), path: path.split('/').map(segment).collect() })
+    }
+}
+
+impl<'de> Deserialize<'de> for Principal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        if name == "*" {
+            return Ok(Self::Any);
+        }
+        // RFC 1123 label
+        let of_a_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let good_ends = !name.starts_with('-') && !name.ends_with('-');
+        if !(1..=63).contains(&name.len()) || !good_ends || !name.bytes().all(of_a_label) {
+            let rule = "use 1 to 63 of a-z, 0-9 and `-`, not at an end, or `*` for any";
+            return Err(D::Error::custom(format!("invalid namespace `{name}`: {rule}")));
+        }
+        Ok(Self::Exact(name))
+    }
+}
 
 impl Config {
-    /// Parses the `pluginConfig` JSON as Envoy hands it over.
-    pub fn parse(_bytes: &[u8]) -> Result<Self, ConfigError> {
-        Ok(Self {})
+    /// Parses the `pluginConfig` JSON as Envoy hands it over. The empty one allows every verified SPIFFE identity of the
+    /// proxy's own trust domain.
+    ///
+    /// # Errors
+    /// Names the path to what is wrong and why.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let config: Self = config::parse(bytes)?;
+        for (index, rule) in config.rules.iter().enumerate() {
+            if config.rules.iter().take(index).any(|earlier| earlier.name == rule.name) {
+                let reason = format!("`{}` is the name of an earlier rule", rule.name.as_str());
+                return Err(ConfigError::at(format!("rules[{index}].name"), reason));
+            }
+            for (list, entries) in [("allow", &rule.allow), ("deny", &rule.deny)] {
+                if let Some(entry) = entries.iter().position(|peer| *peer == PeerMatch::EMPTY) {
+                    let path = format!("rules[{index}].{list}[{entry}]");
+                    return Err(ConfigError::at(path, "must have `principals` or `namespaces`"));
+                }
+            }
+        }
+        Ok(config)
+    }
+}
+
+impl PeerMatch {
+    const EMPTY: Self = Self { principals: Vec::new(), namespaces: Vec::new() };
+
+    /// Whether all conditions hold for `id`.
+    #[must_use]
+    pub fn matches(&self, id: &SpiffeId<'_>, trust_domains: &[TrustDomain]) -> bool {
+        (self.principals.is_empty() || self.principals.iter().any(|principal| principal.matches(id, trust_domains)))
+            && (self.namespaces.is_empty()
+                || id.kubernetes().is_some_and(|(namespace, _)| self.namespaces.iter().any(|n| n.matches(namespace))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn refusal(json: &str) -> String {
+        Config::parse(json.as_bytes()).unwrap_err().to_string()
+    }
+
+    fn matches(principal: &str, id: &str, aliases: &str) -> bool {
+        let json = format!(
+            r#"{{"trustDomains":[{aliases}],"rules":[{{"name":"a","allow":[{{"principals":["{principal}"]}}]}}]}}"#
+        );
+        let config = Config::parse(json.as_bytes()).unwrap();
+        let id = SpiffeId::parse(id.as_bytes()).unwrap();
+        config.rules[0].allow[0].matches(&id, &config.trust_domains)
+    }
+
+    #[test]
+    fn a_wildcard_never_crosses_a_slash() {
+        for (principal, expected) in [
+            ("td/ns/a/sa/b", true),
+            ("spiffe://td/ns/a/sa/b", true),
+            ("td/ns/*/sa/b", true),
+            ("td/ns/a/sa/*", true),
+            ("td/*/*/*/*", true),
+            ("td/*", false),
+            ("td/ns/*", false),
+            ("td/ns/a/sa/b/*", false),
+            ("td/ns/a/sa", false),
+            ("other/ns/a/sa/b", false),
+        ] {
+            assert_eq!(matches(principal, "spiffe://td/ns/a/sa/b", ""), expected, "{principal}");
+        }
+    }
+
+    #[test]
+    fn aliases_of_our_trust_domain_are_one() {
+        let aliases = r#""new","old""#;
+        assert!(matches("new/ns/a/sa/b", "spiffe://old/ns/a/sa/b", aliases));
+        assert!(matches("old/ns/a/sa/b", "spiffe://new/ns/a/sa/b", aliases));
+        assert!(!matches("other/ns/a/sa/b", "spiffe://new/ns/a/sa/b", aliases));
+        assert!(!matches("new/ns/a/sa/b", "spiffe://other/ns/a/sa/b", aliases));
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_where() {
+        for (json, message) in [
+            (r#"{"rules":[{"name":"a","allow":[{}]}]}"#, "rules[0].allow[0]: must have `principals` or `namespaces`"),
+            (r#"{"rules":[{"name":"a"},{"name":"a"}]}"#, "rules[1].name: `a` is the name of an earlier rule"),
+            (
+                r#"{"rules":[{"name":"a","deny":[{"principals":["td/ns/a*/sa/b"]}]}]}"#,
+                "rules[0].deny[0].principals[0]: invalid principal `td/ns/a*/sa/b`: a path segment must be characters of A-Z, a-z, 0-9, `.`, `_`, `-`, and not `.` or `..`",
+            ),
+            (
+                r#"{"rules":[{"name":"a","allow":[{"principals":["*/ns/a"]}]}]}"#,
+                "rules[0].allow[0].principals[0]: invalid principal `*/ns/a`: the trust domain cannot be `*`",
+            ),
+            (
+                r#"{"rules":[{"name":"a","allow":[{"namespaces":["Blog"]}]}]}"#,
+                "rules[0].allow[0].namespaces[0]: invalid namespace `Blog`: use 1 to 63 of a-z, 0-9 and `-`, not at an end, or `*` for any",
+            ),
+            (r#"{"source":"xfcc"}"#, "source: unknown variant `xfcc`, expected `tls`"),
+            (r#"{"default":"maybe"}"#, "default: unknown variant `maybe`, expected `deny` or `allow`"),
+            (
+                r#"{"trustDomains":["Cluster.Local"]}"#,
+                "trustDomains[0]: invalid trust domain `Cluster.Local`: the trust domain must be 1 to 255 characters of a-z, 0-9, `.`, `_`, `-`",
+            ),
+        ] {
+            assert_eq!(refusal(json), message, "{json}");
+        }
     }
 }

@@ -1,0 +1,75 @@
+//! Header maps as the ABI serialises them: a count, then two lengths for each pair, then names and values, each with a
+//! zero byte behind it. All numbers are 32 bits, little-endian.
+
+/// All pairs of a serialised map, or `None` when it does not hold what its lengths say.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut lengths = bytes;
+    let count = take_u32(&mut lengths)?;
+    let mut data = lengths.get(count.checked_mul(8)?..)?;
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (name, value) = (take_u32(&mut lengths)?, take_u32(&mut lengths)?);
+        pairs.push((take_terminated(&mut data, name)?, take_terminated(&mut data, value)?));
+    }
+    data.is_empty().then_some(pairs)
+}
+
+/// Serialises `pairs`. `None` when a length does not fit into 32 bits.
+#[must_use]
+pub fn encode(pairs: &[(&str, String)]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend(u32::try_from(pairs.len()).ok()?.to_le_bytes());
+    for (name, value) in pairs {
+        bytes.extend(u32::try_from(name.len()).ok()?.to_le_bytes());
+        bytes.extend(u32::try_from(value.len()).ok()?.to_le_bytes());
+    }
+    for (name, value) in pairs {
+        bytes.extend(name.bytes().chain([0]).chain(value.bytes()).chain([0]));
+    }
+    Some(bytes)
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<usize> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    usize::try_from(u32::from_le_bytes(*number)).ok()
+}
+
+fn take_terminated<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (text, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest.strip_prefix(&[0])?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_what_it_encodes() {
+        let pairs = [("retry-after", "7".to_owned()), ("x", String::new())];
+        let bytes = encode(&pairs).unwrap();
+        assert_eq!(decode(&bytes), Some(vec![(&b"retry-after"[..], &b"7"[..]), (b"x", b"")]));
+        assert_eq!(decode(b""), Some(vec![]));
+    }
+
+    #[test]
+    fn values_need_not_be_text() {
+        let bytes = [1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, b'a', 0, 0xff, 0xfe, 0];
+        assert_eq!(decode(&bytes), Some(vec![(&b"a"[..], &b"\xff\xfe"[..])]));
+    }
+
+    #[test]
+    fn refuses_lengths_that_do_not_fit() {
+        let good = encode(&[("a", "b".to_owned())]).unwrap();
+        for cut in 1..good.len() {
+            assert_eq!(decode(&good[..cut]), None, "{cut}");
+        }
+        assert_eq!(decode(&[0xff; 64]), None);
+        assert_eq!(decode(&[&good[..], &[0]].concat()), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! What a filter implements.
+
+use tollgate::{config::ConfigError, request::attribute_u64};
+
+use crate::{HostRequest, abi};
+
+/// Where the listener stands, as seen from the workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Not said: a plain Envoy.
+    Unspecified,
+    /// Traffic to the workload.
+    Inbound,
+    /// Traffic from the workload, and gateways.
+    Outbound,
+}
+
+impl Direction {
+    /// As metric labels and keys spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// One place in one chain of filters that this module is configured for.
+#[derive(Debug, Clone)]
+pub struct Root {
+    /// The plugin's name, in Istio `<namespace>.<name>` of the WasmPlugin.
+    pub name: String,
+    /// The plugin's root id.
+    pub root_id: String,
+    /// The listener's direction.
+    pub direction: Direction,
+}
+
+impl Root {
+    /// Asks the host. Only during `proxy_on_configure`.
+    pub(crate) fn current() -> Self {
+        let text = |property| String::from_utf8_lossy(&abi::property(property).unwrap_or_default()).into_owned();
+        // envoy.config.core.v3.TrafficDirection
+        let direction = match abi::property("listener_direction").ok().and_then(|value| attribute_u64(&value)) {
+            Some(1) => Direction::Inbound,
+            Some(2) => Direction::Outbound,
+            _ => Direction::Unspecified,
+        };
+        Self { name: text("plugin_name"), root_id: text("plugin_root_id"), direction }
+    }
+}
+
+/// How a request goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// To the next filter.
+    Continue,
+    /// No further: a local reply was sent.
+    Stop,
+}
+
+/// A filter: one value for each [`Root`], in each worker.
+pub trait Plugin: Sized {
+    /// What is kept of a request between its callbacks.
+    type Stream;
+
+    /// Parses the configuration and defines the metrics.
+    ///
+    /// # Errors
+    /// Where the configuration is wrong and why. Envoy then keeps the former one.
+    fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError>;
+
+    /// A request's headers have arrived.
+    fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Self::Stream>);
+
+    /// A request has ended. `stream` is what [`Plugin::on_request_headers`] left, if it ran.
+    fn on_log(&mut self, _request: &HostRequest, _stream: Option<Self::Stream>) {}
+
+    /// The configuration is in use no more.
+    fn on_delete(&mut self) {}
+
+    /// Answers a request that no configuration could be found for.
+    fn on_unconfigured() -> Flow;
+
+    /// The filter's name in log lines.
+    const NAME: &str;
+}

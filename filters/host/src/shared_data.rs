@@ -1,0 +1,35 @@
+//! Proxy-Wasm's shared data as a [`SharedStore`].
+
+use tollgate::store::{SharedStore, StoreError, Swap, Version};
+
+use crate::abi;
+
+/// A version that no value has in practice. A write that expects it creates a missing key and fails on any other,
+/// which makes it an exact insert-if-absent; expecting 0 would overwrite blindly (proxy-wasm-cpp-host `shared_data.cc`).
+const ABSENT: Version = Version(u32::MAX);
+
+/// The data that all VMs with the same `vm_id` share in one Envoy process.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedData;
+
+impl SharedStore for SharedData {
+    fn get(&mut self, key: &[u8]) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
+        match abi::shared_data(key) {
+            Ok((value, version)) => Ok(Some((value, Version(version)))),
+            Err(abi::NOT_FOUND) => Ok(None),
+            Err(status) => Err(StoreError(status)),
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
+        self.compare_and_swap(key, value, ABSENT)
+    }
+
+    fn compare_and_swap(&mut self, key: &[u8], value: &[u8], version: Version) -> Result<Swap, StoreError> {
+        match abi::write_shared_data(key, value, version.0) {
+            abi::OK => Ok(Swap::Done),
+            abi::CAS_MISMATCH => Ok(Swap::Conflict),
+            status => Err(StoreError(status)),
+        }
+    }
+}

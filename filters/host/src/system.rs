@@ -1,0 +1,33 @@
+//! Clock, log and filter state.
+
+use tollgate::{logfmt::Line, time::Instant};
+
+use crate::abi;
+
+/// Levels of Envoy's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// For decisions that somebody may look for.
+    Info = 2,
+    /// For what somebody should mend.
+    Warn = 3,
+    /// For a configuration refused.
+    Error = 4,
+}
+
+/// Writes one line to Envoy's log.
+pub fn log(level: LogLevel, line: &Line) {
+    abi::write_log(level as u32, line.as_str());
+}
+
+/// The host's monotonic clock.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::from_nanos(abi::monotonic_nanos())
+}
+
+/// Puts `value` into the request's filter state as `wasm.<name>`, for access logs and Istio's Telemetry.
+pub fn set_property(name: &str, value: &str) {
+    // A failure leaves the log without the value; the reply and the counters say the same.
+    let _ = abi::write_property(name, value);
+}

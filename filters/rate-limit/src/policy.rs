@@ -1,0 +1,218 @@
+//! The decision on one request.
+
+use tollgate::{
+    request::Request,
+    route::RouteTable,
+    store::{SharedStore, StoreError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    bucket::Limit,
+    config::{Config, RuleConfig},
+    headers,
+    store::{Bucket, Taken},
+};
+
+/// All rules of one configuration, as one worker applies them.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    routes: RouteTable,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    bucket: Bucket,
+    /// `RateLimit-Policy`, which never changes.
+    policy_header: String,
+    name: String,
+}
+
+/// What is to be done with a request, and all that is to be said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// No rule is for it.
+    Unmatched,
+    /// Admitted by the rule of this index.
+    Allowed {
+        /// The rule's index.
+        rule: usize,
+    },
+    /// To be turned away.
+    Limited {
+        /// The rule's index.
+        rule: usize,
+        /// How long until a request would be admitted if nobody else came.
+        wait: Duration,
+        /// The reply's headers.
+        headers: Vec<(&'static str, String)>,
+    },
+    /// Admitted, because the store refused to answer.
+    Failed {
+        /// The rule's index.
+        rule: usize,
+        /// What the store said.
+        error: StoreError,
+    },
+}
+
+impl Policy {
+    /// Compiles a configuration. `scope` is what sets this plugin's buckets apart from those of others in one proxy.
+    #[must_use]
+    pub fn new(config: &Config, scope: &Scope<'_>) -> Self {
+        let routes = RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice()));
+        Self { routes, rules: config.rules.iter().map(|rule| Rule::new(rule, scope)).collect() }
+    }
+
+    /// Decides on a request that arrived at `now`. Reads no more of it than the rules ask for.
+    pub fn decide(&mut self, request: &impl Request, store: &mut impl SharedStore, now: Instant) -> Verdict {
+        // An ambiguous path is charged to the rule of its plain form.
+        let Some(index) = self.routes.find(request).rule else { return Verdict::Unmatched };
+        let Some(rule) = self.rules.get_mut(index) else { return Verdict::Unmatched };
+        match rule.bucket.take(store, now) {
+            Ok(Taken::Admitted) => Verdict::Allowed { rule: index },
+            Ok(Taken::Denied(denied)) => {
+                let wait = denied.not_before.since(now);
+                Verdict::Limited { rule: index, wait, headers: headers::limited(&rule.name, &rule.policy_header, wait) }
+            }
+            Err(error) => Verdict::Failed { rule: index, error },
+        }
+    }
+}
+
+impl Rule {
+    fn new(config: &RuleConfig, scope: &Scope<'_>) -> Self {
+        let name = config.name.as_str();
+        let limits: Vec<Limit> = config.limits.iter().map(|limit| limit.limit()).collect();
+        Self {
+            policy_header: headers::policy(name, &limits),
+            bucket: Bucket::new(scope.key(name), limits),
+            name: name.to_owned(),
+        }
+    }
+}
+
+/// Where a plugin stands. Istio gives all plugins of all vendors one key space, so this goes into every key.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// The plugin's name.
+    pub plugin: &'a str,
+    /// The plugin's root id.
+    pub root_id: &'a str,
+    /// The listener's direction.
+    pub direction: &'a str,
+}
+
+impl Scope<'_> {
+    /// The key of a rule's bucket. Every part is preceded by its length, so no two scopes can meet in one key.
+    fn key(&self, rule: &str) -> Vec<u8> {
+        let mut key = b"tollgate/rate-limit/1".to_vec();
+        for part in [self.plugin, self.root_id, self.direction, rule] {
+            key.extend(format!("/{}:", part.len()).bytes());
+            key.extend(part.bytes());
+        }
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tollgate::{
+        request::Attribute,
+        store::{Swap, Version},
+    };
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    struct Path(&'static str);
+
+    impl Request for Path {
+        fn path(&self) -> Option<&[u8]> {
+            Some(self.0.as_bytes())
+        }
+        fn method(&self) -> Option<&[u8]> {
+            None
+        }
+        fn authority(&self) -> Option<&[u8]> {
+            None
+        }
+        fn header(&self, _: &str) -> Vec<Vec<u8>> {
+            Vec::new()
+        }
+        fn attribute(&self, _: Attribute) -> Option<&[u8]> {
+            None
+        }
+    }
+
+    #[derive(Default)]
+    struct Store {
+        values: HashMap<Vec<u8>, (Vec<u8>, Version)>,
+        last: u32,
+    }
+
+    impl SharedStore for Store {
+        fn get(&mut self, key: &[u8]) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
+            Ok(self.values.get(key).cloned())
+        }
+        fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
+            self.compare_and_swap(key, value, Version(u32::MAX))
+        }
+        fn compare_and_swap(&mut self, key: &[u8], value: &[u8], version: Version) -> Result<Swap, StoreError> {
+            if self.values.get(key).is_some_and(|(_, current)| *current != version) {
+                return Ok(Swap::Conflict);
+            }
+            self.last += 1;
+            self.values.insert(key.to_vec(), (value.to_vec(), Version(self.last)));
+            Ok(Swap::Done)
+        }
+    }
+
+    const CONFIG: &str = r#"{"rules":[
+        {"name":"login","match":[{"paths":["/login"]}],"limits":[{"requests":1,"per":"1m"}]},
+        {"name":"users","match":[{"paths":["/users/*"]}],"limits":[{"requests":2,"per":"1s"},{"requests":3,"per":"1h"}]}]}"#;
+
+    fn policy(plugin: &str) -> Policy {
+        let scope = Scope { plugin, root_id: "", direction: "inbound" };
+        Policy::new(&Config::parse(CONFIG.as_bytes()).unwrap(), &scope)
+    }
+
+    #[test]
+    fn each_rule_has_its_own_bucket_and_the_rest_passes() {
+        let (mut policy, mut store) = (policy("a"), Store::default());
+        let mut decide = |path| policy.decide(&Path(path), &mut store, Instant::default());
+        assert_eq!(decide("/login"), Verdict::Allowed { rule: 0 });
+        assert!(matches!(decide("/login"), Verdict::Limited { rule: 0, .. }));
+        assert!(
+            matches!(decide("/x/..//login"), Verdict::Limited { rule: 0, .. }),
+            "another spelling is no other route"
+        );
+        assert_eq!(decide("/users/1"), Verdict::Allowed { rule: 1 });
+        assert_eq!(decide("/other"), Verdict::Unmatched);
+    }
+
+    #[test]
+    fn a_limited_caller_is_told_when_to_come_back() {
+        let (mut policy, mut store) = (policy("a"), Store::default());
+        policy.decide(&Path("/login"), &mut store, Instant::default());
+        let verdict = policy.decide(&Path("/login"), &mut store, Instant::from_nanos(1));
+        let Verdict::Limited { wait, headers, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(wait.as_nanos(), 59_999_999_999);
+        assert!(headers.contains(&("retry-after", "60".to_owned())), "{headers:?}");
+    }
+
+    #[test]
+    fn plugins_of_different_names_share_nothing() {
+        let (mut one, mut other, mut store) = (policy("a"), policy("b"), Store::default());
+        for policy in [&mut one, &mut other] {
+            let verdict = policy.decide(&Path("/login"), &mut store, Instant::default());
+            assert_eq!(verdict, Verdict::Allowed { rule: 0 });
+        }
+        let key = |plugin, root_id| Scope { plugin, root_id, direction: "inbound" }.key("r");
+        assert_ne!(key("a/1:b", ""), key("a", "b/0:"));
+    }
+}
