@@ -135,10 +135,10 @@ fn parse(line: &str) -> Option<Entry<'_>> {
 }
 
 fn is_refusal(entry: &Entry<'_>) -> bool {
-    let about = entry.message.contains("rejected")
-        || entry.message.contains("Unable to")
-        || entry.message.contains("error adding");
-    let failed_vm = entry.component == "wasm" && entry.level >= LogLevel::Error;
+    let says = |words: &[&str]| words.iter().any(|words| entry.message.contains(words));
+    let about = says(&["rejected", "Unable to", "error adding"]);
+    // A module that fails open is taken even if it can't be loaded; only its log tells.
+    let failed_vm = entry.component == "wasm" && entry.level >= LogLevel::Error && says(&["failed to", "Failed to"]);
     (entry.level >= LogLevel::Warning && about) || failed_vm
 }
 
