@@ -12,9 +12,10 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 
 setup := tools/setup.sh
 tollgate := target/release/tollgate
-modules := rate-limit mtls-identity route-metrics
 # 150 KB: what a module may weigh, as every pod downloads and compiles it.
 module_bytes := 153600
+# What a module may export for Envoy to call, and no more: Envoy enters the VM for each one that is there.
+callbacks := proxy_on_context_create,proxy_on_configure,proxy_on_delete,proxy_on_request_headers
 
 .PHONY: help
 help: ## List these targets
@@ -94,7 +95,8 @@ cli: ## Build target/release/tollgate alone
 
 .PHONY: check-modules
 check-modules: modules cli
-	@$(tollgate) inspect --max-bytes $(module_bytes) $(modules:%=dist/%.wasm)
+	@$(tollgate) inspect --max-bytes $(module_bytes) --callbacks $(callbacks) dist/rate-limit.wasm dist/mtls-identity.wasm
+	@$(tollgate) inspect --max-bytes $(module_bytes) --callbacks $(callbacks),proxy_on_log dist/route-metrics.wasm
 
 .PHONY: envoy
 envoy: ## Install the Envoys that the demo and the tests use

