@@ -80,10 +80,20 @@ fn without_end_slash(path: &str) -> &str {
 
 /// Whether the path reads the same to everybody as it stands.
 fn is_plain(path: &str) -> bool {
-    path.starts_with('/')
-        && !path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || matches!(byte, b'%' | b'\\' | b';' | b'#'))
-        && !path.contains("//")
-        && (!path.contains("/.") || path.split('/').all(|segment| segment != "." && segment != ".."))
+    let mut previous = 0;
+    let mut dotted = false;
+    for byte in path.bytes() {
+        if byte <= b' '
+            || byte >= 0x7f
+            || matches!(byte, b'%' | b'\\' | b';' | b'#')
+            || (previous, byte) == (b'/', b'/')
+        {
+            return false;
+        }
+        dotted |= (previous, byte) == (b'/', b'.');
+        previous = byte;
+    }
+    path.starts_with('/') && !(dotted && path.split('/').any(|segment| matches!(segment, "." | "..")))
 }
 
 fn normalize_slowly(path: &[u8]) -> NormalizedPath<'static> {

@@ -62,6 +62,8 @@ attributes! {
     RequestMethod = ["request", "method"];
     /// The route's name.
     RouteName = ["xds", "route_name"];
+    /// The upstream cluster's name.
+    ClusterName = ["xds", "cluster_name"];
     /// The upstream cluster's metadata, an `envoy.config.core.v3.Metadata`.
     ClusterMetadata = ["xds", "cluster_metadata"];
 }
