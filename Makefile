@@ -16,6 +16,10 @@ tollgate := target/release/tollgate
 module_bytes := 153600
 # What a module may export for Envoy to call, and no more: Envoy enters the VM for each one that is there.
 callbacks := proxy_on_context_create,proxy_on_configure,proxy_on_delete,proxy_on_request_headers
+comma := ,
+# All that there is to say when a module is not as it should be, else a line for each.
+inspect = report=$$($(tollgate) inspect --max-bytes $(module_bytes) --callbacks $1 $2 2>&1) \
+  || { echo "$$report"; exit 1; }; grep '^dist/' <<<"$$report"
 
 .PHONY: help
 help: ## List these targets
@@ -95,8 +99,8 @@ cli: ## Build target/release/tollgate alone
 
 .PHONY: check-modules
 check-modules: modules cli
-	@$(tollgate) inspect --max-bytes $(module_bytes) --callbacks $(callbacks) dist/rate-limit.wasm dist/mtls-identity.wasm
-	@$(tollgate) inspect --max-bytes $(module_bytes) --callbacks $(callbacks),proxy_on_log dist/route-metrics.wasm
+	@$(call inspect,$(callbacks),dist/rate-limit.wasm dist/mtls-identity.wasm)
+	@$(call inspect,$(callbacks)$(comma)proxy_on_log,dist/route-metrics.wasm)
 
 .PHONY: envoy
 envoy: ## Install the Envoys that the demo and the tests use
