@@ -64,7 +64,7 @@ lint-wasm:
 .PHONY: lint-dependencies
 lint-dependencies:
 	@$(setup) cargo-deny
-	@"$$(echo "$$TOLLGATE_CACHE"/cargo-deny/*/bin/cargo-deny)" --locked --workspace check licenses bans sources
+	@"$$TOLLGATE_CACHE/bin/cargo-deny" --locked --workspace check licenses bans sources
 
 .PHONY: lint-manifests
 lint-manifests: tools

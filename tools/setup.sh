@@ -169,6 +169,8 @@ setup_wasm_tests() {
 setup_cargo_deny() {
   cargo_install cargo-deny "$cargo_deny_version" cargo-deny \
     "building cargo-deny $cargo_deny_version: 1 to 3 minutes, once" --no-default-features
+  mkdir -p "$cache/bin"
+  ln -sfn "../cargo-deny/$cargo_deny_version/bin/cargo-deny" "$cache/bin/cargo-deny"
 }
 
 # The Python that has pip: the system's, or that of an environment of our own.
