@@ -43,7 +43,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file and resource; none for a problem of the machine.
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
     /// Path into the resource, such as `spec.mtls.mode`; empty for the whole of it.
     pub path: String,
     /// What is wrong there: lowercase, without a full stop.
@@ -60,7 +60,7 @@ impl Problem {
 
     /// A problem at `path` of the resource at `origin`.
     pub fn at(origin: &Origin, path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { origin: Some(origin.clone()), path: path.into(), reason: reason.into(), cure: None }
+        Self { origin: Some(Box::new(origin.clone())), path: path.into(), reason: reason.into(), cure: None }
     }
 
     /// Adds what to do about it.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::extensions::file_source;
-use super::{Configuration, node, socket_address};
+use super::{Configuration, node, set, socket_address};
 use crate::mesh::Mesh;
 
 /// Everything in one document.
@@ -43,7 +43,7 @@ pub fn stats_config(mesh: &Mesh) -> Value {
     if !mesh.histogram_buckets.is_empty() {
         let buckets = mesh.histogram_buckets.iter();
         let settings = buckets.map(|(prefix, buckets)| json!({"match": {"prefix": prefix}, "buckets": buckets}));
-        config["histogram_bucket_settings"] = json!(settings.collect::<Vec<_>>());
+        set(&mut config, "histogram_bucket_settings", json!(settings.collect::<Vec<_>>()));
     }
     config
 }

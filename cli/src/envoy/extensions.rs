@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Configuration, Delivery, Settings};
+use super::{Configuration, Delivery, Settings, set};
 use crate::mesh::modules::Module;
 use crate::mesh::plugins::Plugin;
 use crate::resources::wasm_plugin::FailStrategy;
@@ -97,7 +97,7 @@ fn wasm(plugin: &Plugin, proxy: &str, module_file: &Path) -> Value {
         "code": {"local": {"filename": module_file}},
     });
     if !plugin.env.is_empty() || !plugin.host_env.is_empty() {
-        vm["environment_variables"] = json!({"key_values": plugin.env, "host_env_keys": plugin.host_env});
+        set(&mut vm, "environment_variables", json!({"key_values": plugin.env, "host_env_keys": plugin.host_env}));
     }
     let mut config = json!({
         "name": format!("{}.{}", plugin.namespace, plugin.name),
@@ -110,8 +110,11 @@ fn wasm(plugin: &Plugin, proxy: &str, module_file: &Path) -> Value {
         "vm_config": vm,
     });
     if let Some(configuration) = &plugin.configuration {
-        config["configuration"] =
-            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration});
+        set(
+            &mut config,
+            "configuration",
+            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration}),
+        );
     }
     json!({"@type": WASM, "config": config})
 }

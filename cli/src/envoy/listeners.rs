@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Configuration, Settings, cluster, extensions, routes, service_metadata, socket_address, tls};
+use super::{Configuration, Settings, cluster, extensions, routes, service_metadata, set, socket_address, tls};
 use crate::mesh::gateway::{GatewayListener, GatewayTls};
 use crate::mesh::workload::Protocol;
 use crate::mesh::{Inbound, Mesh};
@@ -23,7 +23,7 @@ pub(super) fn inbound(
     let name = cluster_name(inbound);
     let upstream = settings.upstreams.get(&key).ok_or_else(|| Problem::new(format!("{key} has no upstream")))?;
     let mut application = cluster(&name, upstream, inbound.port.protocol == Protocol::Http2);
-    application["metadata"] = service_metadata(workload);
+    set(&mut application, "metadata", service_metadata(workload));
     configuration.clusters.insert(name.clone(), application);
 
     let proxy = workload.id();
@@ -64,28 +64,32 @@ pub(super) fn inbound(
     let chain = |name: &str, encrypted: bool| -> Result<Value, Problem> {
         let mut chain = json!({"name": name, "filters": [manager]});
         if encrypted {
-            chain["transport_socket"] = tls::downstream(&workload.identity(), true, settings)?;
+            set(&mut chain, "transport_socket", tls::downstream(&workload.identity(), true, settings)?);
         }
         Ok(chain)
     };
     let mut listener = listener(&key, "INBOUND", settings)?;
     match inbound.mode {
-        Mode::Disable => listener["filter_chains"] = json!([chain("plaintext", false)?]),
-        Mode::Strict => listener["filter_chains"] = json!([chain("mtls", true)?]),
+        Mode::Disable => set(&mut listener, "filter_chains", json!([chain("plaintext", false)?])),
+        Mode::Strict => set(&mut listener, "filter_chains", json!([chain("mtls", true)?])),
         Mode::Permissive | Mode::Unset => {
             // Istio lets TLS that is not the mesh's own through to the application, telling it by ALPN. The echo
             // servers here speak no TLS and people try things with curl, so all TLS is taken for the mesh's.
             let mut encrypted = chain("mtls", true)?;
-            encrypted["filter_chain_match"] = json!({"transport_protocol": "tls"});
+            set(&mut encrypted, "filter_chain_match", json!({"transport_protocol": "tls"}));
             let mut plain = chain("plaintext", false)?;
-            plain["filter_chain_match"] = json!({"transport_protocol": "raw_buffer"});
-            listener["filter_chains"] = json!([encrypted, plain]);
-            listener["listener_filters"] = json!([{
-                "name": "envoy.filters.listener.tls_inspector",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
-                },
-            }]);
+            set(&mut plain, "filter_chain_match", json!({"transport_protocol": "raw_buffer"}));
+            set(&mut listener, "filter_chains", json!([encrypted, plain]));
+            set(
+                &mut listener,
+                "listener_filters",
+                json!([{
+                    "name": "envoy.filters.listener.tls_inspector",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+                    },
+                }]),
+            );
         }
     }
     configuration.listeners.insert(key, listener);
@@ -124,10 +128,14 @@ pub(super) fn gateway(
     });
     let mut chain = json!({"name": gateway.tls.as_str(), "filters": [manager]});
     if gateway.tls != GatewayTls::None {
-        chain["transport_socket"] = tls::downstream(&gateway.identity, gateway.tls == GatewayTls::Mutual, settings)?;
+        set(
+            &mut chain,
+            "transport_socket",
+            tls::downstream(&gateway.identity, gateway.tls == GatewayTls::Mutual, settings)?,
+        );
     }
     let mut listener = listener(&key, "OUTBOUND", settings)?;
-    listener["filter_chains"] = json!([chain]);
+    set(&mut listener, "filter_chains", json!([chain]));
     configuration.listeners.insert(key, listener);
     Ok(())
 }

@@ -114,6 +114,13 @@ fn cluster(name: &str, address: &str, http2: bool) -> Value {
     })
 }
 
+/// Sets a field of a JSON object.
+pub(crate) fn set(object: &mut Value, key: &str, value: Value) {
+    if let Value::Object(fields) = object {
+        fields.insert(key.to_owned(), value);
+    }
+}
+
 /// Istio's metadata about the service behind a cluster, which Wasm filters read as `xds.cluster_metadata`.
 fn service_metadata(workload: &crate::mesh::workload::Workload) -> Value {
     json!({"filter_metadata": {"istio": {"services": [{

@@ -1,6 +1,6 @@
 //! Clusters from the gateways to the workloads' inbound listeners.
 
-use super::{Configuration, Settings, cluster, service_metadata, tls};
+use super::{Configuration, Settings, cluster, service_metadata, set, tls};
 use crate::mesh::gateway::GatewayListener;
 use crate::mesh::workload::Protocol;
 use crate::mesh::{Inbound, Mesh};
@@ -19,11 +19,11 @@ pub(super) fn clusters(
         let address = settings.addresses.get(key).ok_or_else(|| Problem::new(format!("{key} has no address")))?;
         let name = cluster_name(inbound);
         let mut cluster = cluster(&name, &address.to_string(), inbound.port.protocol == Protocol::Http2);
-        cluster["metadata"] = service_metadata(&inbound.workload);
+        set(&mut cluster, "metadata", service_metadata(&inbound.workload));
         if *mode == ClientTlsMode::IstioMutual {
             let sni = format!("outbound_.{}_._.{}", inbound.port.number, inbound.workload.host());
             let server = inbound.workload.identity();
-            cluster["transport_socket"] = tls::upstream(&gateway.identity, &server, &sni, settings)?;
+            set(&mut cluster, "transport_socket", tls::upstream(&gateway.identity, &server, &sni, settings)?);
         }
         // Gateways with different identities would each have this cluster in an Envoy of their own.
         let taken = configuration.clusters.get(&name).is_some_and(|known| *known != cluster);

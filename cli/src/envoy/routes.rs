@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::outbound;
+use super::{outbound, set};
 use crate::mesh::Mesh;
 use crate::mesh::gateway::{BoundRoute, GatewayListener};
 use crate::problem::Notices;
@@ -24,7 +24,7 @@ pub(super) fn configuration(gateway: &GatewayListener, mesh: &Mesh, notices: &mu
             "routes": routes,
         });
         if gateway.https_redirect {
-            virtual_host["require_tls"] = json!("ALL");
+            set(&mut virtual_host, "require_tls", json!("ALL"));
         }
         virtual_hosts.push(virtual_host);
     }
@@ -50,10 +50,10 @@ fn envoy_routes(bound: &BoundRoute, mesh: &Mesh, notices: &mut Notices) -> Vec<V
         let name = [bound.route.name.as_str(), matched.name.as_str()];
         let name: Vec<&str> = name.into_iter().filter(|part| !part.is_empty()).collect();
         if !name.is_empty() {
-            route["name"] = json!(name.join("."));
+            set(&mut route, "name", json!(name.join(".")));
         }
         let (kind, action) = action(bound, matched, mesh, notices);
-        route[kind] = action;
+        set(&mut route, kind, action);
         add_headers(&mut route, &bound.route);
         routes.push(route);
     }
@@ -110,10 +110,10 @@ fn header_match(name: &str, wanted: &StringMatch, invert: bool) -> Value {
         None => json!({"name": name, "present_match": true}),
     };
     if invert {
-        header["invert_match"] = json!(true);
+        set(&mut header, "invert_match", json!(true));
         if wanted_value(wanted) {
             // Istio: a header that is not there does not match, so a `withoutHeaders` is satisfied.
-            header["treat_missing_header_as_empty"] = json!(true);
+            set(&mut header, "treat_missing_header_as_empty", json!(true));
         }
     }
     header
@@ -155,7 +155,7 @@ fn action(bound: &BoundRoute, matched: &HttpMatch, mesh: &Mesh, notices: &mut No
         ];
         for (field, value) in fields {
             if let Some(value) = value {
-                action[field] = json!(value);
+                set(&mut action, field, json!(value));
             }
         }
         return ("redirect", action);
@@ -164,7 +164,7 @@ fn action(bound: &BoundRoute, matched: &HttpMatch, mesh: &Mesh, notices: &mut No
         let body = response.body.as_ref().and_then(|body| body.string.clone());
         let mut action = json!({"status": response.status});
         if let Some(body) = body {
-            action["body"] = json!({"inline_string": body});
+            set(&mut action, "body", json!({"inline_string": body}));
         }
         return ("direct_response", action);
     }
@@ -196,17 +196,21 @@ fn forward(bound: &BoundRoute, matched: &HttpMatch, mesh: &Mesh, notices: &mut N
             json!({"weighted_clusters": {"clusters": clusters.collect::<Vec<_>>()}})
         }
     };
-    action["timeout"] = json!(duration(route.timeout.as_deref(), bound, "timeout", notices).unwrap_or("0s".into()));
+    set(
+        &mut action,
+        "timeout",
+        json!(duration(route.timeout.as_deref(), bound, "timeout", notices).unwrap_or("0s".into())),
+    );
     if let Some(rewrite) = &route.rewrite {
         if let Some(authority) = &rewrite.authority {
-            action["host_rewrite_literal"] = json!(authority);
+            set(&mut action, "host_rewrite_literal", json!(authority));
         }
         if let Some(uri) = &rewrite.uri {
             rewrite_path(&mut action, uri, matched, bound, notices);
         }
     }
     if let Some(policy) = retry_policy(bound, notices) {
-        action["retry_policy"] = policy;
+        set(&mut action, "retry_policy", policy);
     }
     Some(action)
 }
@@ -216,7 +220,7 @@ fn rewrite_path(action: &mut Value, uri: &str, matched: &HttpMatch, bound: &Boun
         let path = format!("{}.rewrite.uri", bound.path);
         notices.warn_at(&bound.origin, &path, "beside a regex match is not carried out");
     } else {
-        action["prefix_rewrite"] = json!(uri);
+        set(action, "prefix_rewrite", json!(uri));
     }
 }
 
@@ -232,7 +236,7 @@ fn retry_policy(bound: &BoundRoute, notices: &mut Notices) -> Option<Value> {
     let mut policy = json!({"num_retries": attempts, "retry_on": retry_on.unwrap_or(DEFAULT_RETRY_ON.into())});
     let per_try = retries.and_then(|retries| retries.per_try_timeout.as_deref());
     if let Some(timeout) = duration(per_try, bound, "retries.perTryTimeout", notices) {
-        policy["per_try_timeout"] = json!(timeout);
+        set(&mut policy, "per_try_timeout", json!(timeout));
     }
     Some(policy)
 }
@@ -253,20 +257,20 @@ fn duration(text: Option<&str>, bound: &BoundRoute, field: &str, notices: &mut N
 fn add_headers(route: &mut Value, from: &HttpRoute) {
     let Some(rules) = &from.headers else { return };
     for (side, operations) in [("request", &rules.request), ("response", &rules.response)] {
-        let Some(HeaderOperations { set, add, remove }) = operations else { continue };
+        let Some(HeaderOperations { set: overwrite, add, remove }) = operations else { continue };
         let options = |headers: &BTreeMap<String, String>, action: &str| -> Vec<Value> {
             headers
                 .iter()
                 .map(|(key, value)| json!({"header": {"key": key, "value": value}, "append_action": action}))
                 .collect()
         };
-        let mut all = options(set, "OVERWRITE_IF_EXISTS_OR_ADD");
+        let mut all = options(overwrite, "OVERWRITE_IF_EXISTS_OR_ADD");
         all.extend(options(add, "APPEND_IF_EXISTS_OR_ADD"));
         if !all.is_empty() {
-            route[format!("{side}_headers_to_add")] = json!(all);
+            set(route, &format!("{side}_headers_to_add"), json!(all));
         }
         if !remove.is_empty() {
-            route[format!("{side}_headers_to_remove")] = json!(remove);
+            set(route, &format!("{side}_headers_to_remove"), json!(remove));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Settings;
+use super::{Settings, set};
 use crate::mesh::workload::{ServiceAccount, TRUST_DOMAIN};
 use crate::problem::Problem;
 
@@ -13,15 +13,19 @@ pub(super) fn downstream(
     settings: &Settings<'_>,
 ) -> Result<Value, Problem> {
     let mut common = common(account, settings)?;
-    common["alpn_protocols"] = json!(["h2", "http/1.1"]);
+    set(&mut common, "alpn_protocols", json!(["h2", "http/1.1"]));
     if require_client_certificate {
-        common["validation_context"] = json!({
-            "trusted_ca": authority(settings),
-            "match_typed_subject_alt_names": [{
-                "san_type": "URI",
-                "matcher": {"prefix": format!("spiffe://{TRUST_DOMAIN}/")},
-            }],
-        });
+        set(
+            &mut common,
+            "validation_context",
+            json!({
+                "trusted_ca": authority(settings),
+                "match_typed_subject_alt_names": [{
+                    "san_type": "URI",
+                    "matcher": {"prefix": format!("spiffe://{TRUST_DOMAIN}/")},
+                }],
+            }),
+        );
     }
     Ok(json!({
         "name": "envoy.transport_sockets.tls",
@@ -41,11 +45,15 @@ pub(super) fn upstream(
     settings: &Settings<'_>,
 ) -> Result<Value, Problem> {
     let mut common = common(client, settings)?;
-    common["alpn_protocols"] = json!(["istio"]);
-    common["validation_context"] = json!({
-        "trusted_ca": authority(settings),
-        "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": server.spiffe_id()}}],
-    });
+    set(&mut common, "alpn_protocols", json!(["istio"]));
+    set(
+        &mut common,
+        "validation_context",
+        json!({
+            "trusted_ca": authority(settings),
+            "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": server.spiffe_id()}}],
+        }),
+    );
     Ok(json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {

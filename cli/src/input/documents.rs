@@ -62,10 +62,10 @@ mod tests {
 
     #[test]
     fn documents_keep_their_lines_and_lists_are_unpacked() {
-        let text = "kind: A\nmetadata: {name: one}\n---\n# nothing\n---\nkind: List\nitems:\n- kind: B\n  metadata: {name: two, namespace: n}\n- {kind: C}\n";
+        let text = "kind: A\nmetadata: {name: one}\n---\n# nothing\n---\nkind: List\nitems:\n- kind: B\n  metadata: {name: two, namespace: prod}\n- {kind: C}\n";
         let documents = parse("x.yaml", text.as_bytes()).unwrap();
         let found: Vec<String> = documents.iter().map(|document| document.origin.to_string()).collect();
-        assert_eq!(found, ["x.yaml:1: A one", "x.yaml:6: B n/two", "x.yaml:6: C (without a name)"]);
+        assert_eq!(found, ["x.yaml:1: A one", "x.yaml:6: B prod/two", "x.yaml:6: C (without a name)"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Number, Value};
 use super::modules::{self, Module};
 use crate::problem::{Notices, Origin, Problem, Problems};
 use crate::resources::wasm_plugin::{EnvSource, FailStrategy, Phase, PluginType, TrafficMode, WasmPluginSpec};
-use crate::resources::{ROOT_NAMESPACE, Resource};
+use crate::resources::{Age, ROOT_NAMESPACE, Resource};
 
 /// A WasmPlugin with its module at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +153,7 @@ pub fn chain(placed: &[Placed], namespace: &str, labels: &BTreeMap<String, Strin
 }
 
 /// Phase, then priority (none given is below every number, as in Istio's own sorting), then age and name.
-fn order(plugin: &Resource<WasmPluginSpec>) -> (Phase, Reverse<i64>, (bool, Option<&str>, &str, &str)) {
+fn order(plugin: &Resource<WasmPluginSpec>) -> (Phase, Reverse<i64>, Age<'_>) {
     (plugin.spec.phase, Reverse(plugin.spec.priority.unwrap_or(i64::MIN)), plugin.meta.age())
 }
 

@@ -21,6 +21,9 @@ use wasm_plugin::WasmPluginSpec;
 /// The namespace whose resources apply to the whole mesh, and in which its gateways run.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 
+/// What resources that compete are ordered by: those with a time first, then time, name, namespace.
+pub type Age<'a> = (bool, Option<&'a str>, &'a str, &'a str);
+
 /// The part of `metadata` that means something here.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -49,7 +52,7 @@ impl Metadata {
     }
 
     /// Oldest first, then by name: the order in which Istio takes resources that compete.
-    pub fn age(&self) -> (bool, Option<&str>, &str, &str) {
+    pub fn age(&self) -> Age<'_> {
         let created = self.creation_timestamp.as_deref();
         (created.is_none(), created, &self.name, self.namespace())
     }

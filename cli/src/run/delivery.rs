@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::admin::Stats;
 use crate::certificates::write_private;
-use crate::envoy::Configuration;
 use crate::envoy::extensions::file_name;
+use crate::envoy::{Configuration, set};
 use crate::problem::Problem;
 
 const LISTENER: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
@@ -122,7 +122,7 @@ impl XdsFiles {
 fn typed(resources: &BTreeMap<String, Value>, type_url: &'static str) -> impl Iterator<Item = Value> {
     resources.values().map(move |resource| {
         let mut typed = resource.clone();
-        typed["@type"] = json!(type_url);
+        set(&mut typed, "@type", json!(type_url));
         typed
     })
 }

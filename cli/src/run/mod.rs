@@ -16,7 +16,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{ReportFormat, RunArguments};
 use crate::input::Inputs;
-use crate::output;
 use crate::plan::{options, plan};
 use crate::problem::{Notices, Problem, Problems};
 use report::Reporter;
@@ -139,9 +138,4 @@ impl Interrupts {
 /// Whether a report is for programs.
 fn is_json(format: ReportFormat) -> bool {
     format == ReportFormat::Json
-}
-
-/// Prints the problems of a start that came to nothing as the format asks.
-pub fn failed(problems: &[Problem]) {
-    output::problems(problems);
 }

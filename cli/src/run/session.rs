@@ -280,7 +280,7 @@ impl State {
 }
 
 /// Names the whole log, which outlives a temporary directory.
-fn with_log(problem: Problem, state: &State, envoy: &EnvoyProcess) -> Problem {
+fn with_log(mut problem: Problem, state: &State, envoy: &EnvoyProcess) -> Problem {
     let mut path = envoy.log_file.clone();
     if state.temporary.is_some() {
         let kept = std::env::temp_dir().join(format!("tollgate-envoy-{}.log", std::process::id()));
@@ -288,5 +288,6 @@ fn with_log(problem: Problem, state: &State, envoy: &EnvoyProcess) -> Problem {
             path = kept;
         }
     }
-    problem.cure(format!("Envoy's whole log is at {}", path.display()))
+    problem.reason.push_str(&format!("\n  The whole log: {}", path.display()));
+    problem
 }
