@@ -27,7 +27,10 @@ pub fn validate(arguments: &ValidateArguments) -> Result<bool, Problems> {
             output::notices(notices.iter());
             output::problems(&problems);
             if problems.is_empty() {
-                output::line(format!("{} {checked} WasmPlugins and all else", output::styled(output::GOOD, "valid:")));
+                output::line(format!(
+                    "{} {checked} WasmPlugins, and what they stand beside",
+                    output::styled(output::GOOD, "valid:")
+                ));
             }
         }
     }
