@@ -71,11 +71,17 @@ impl de::Error for ConfigError {
     }
 }
 
-/// Parses a `pluginConfig`. Empty input and `null` are the empty object.
+/// The largest `pluginConfig`, in bytes.
+const LARGEST: usize = 1 << 20;
+
+/// Parses a `pluginConfig` of at most 1 MiB. Empty input and `null` are the empty object.
 ///
 /// # Errors
 /// Names the path to the first value that does not fit and why.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
+    if bytes.len() > LARGEST {
+        return Err(ConfigError::at("", format!("must be at most {LARGEST} bytes, found {}", bytes.len())));
+    }
     let bytes = match bytes.trim_ascii() {
         b"" | b"null" => b"{}",
         json => json,
@@ -159,7 +165,15 @@ mod tests {
 
     #[test]
     fn deep_nesting_is_refused_not_overflowed() {
-        let deep = "[".repeat(100_000);
-        assert!(parse::<Example>(deep.as_bytes()).is_err());
+        assert!(parse::<Example>("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_huge_configuration_is_refused_before_it_is_read() {
+        let huge = " ".repeat(LARGEST + 1);
+        assert_eq!(
+            parse::<Example>(huge.as_bytes()).unwrap_err().reason,
+            "must be at most 1048576 bytes, found 1048577"
+        );
     }
 }

@@ -60,12 +60,47 @@ attributes! {
     RequestDuration = ["request", "duration"];
     /// The request's method.
     RequestMethod = ["request", "method"];
+    /// Where the listener stands: an `envoy.config.core.v3.TrafficDirection`; eight bytes. Gateways are outbound.
+    ListenerDirection = ["xds", "listener_direction"];
     /// The route's name.
     RouteName = ["xds", "route_name"];
     /// The upstream cluster's name.
     ClusterName = ["xds", "cluster_name"];
     /// The upstream cluster's metadata, an `envoy.config.core.v3.Metadata`.
     ClusterMetadata = ["xds", "cluster_metadata"];
+}
+
+/// Where a listener stands, as seen from the workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Not said: a plain Envoy.
+    Unspecified,
+    /// Traffic to the workload.
+    Inbound,
+    /// Traffic from the workload, and gateways.
+    Outbound,
+}
+
+impl Direction {
+    /// The direction of the listener that `request` came in by.
+    #[must_use]
+    pub fn of(request: &impl Request) -> Self {
+        match request.attribute(Attribute::ListenerDirection).and_then(attribute_u64) {
+            Some(1) => Self::Inbound,
+            Some(2) => Self::Outbound,
+            _ => Self::Unspecified,
+        }
+    }
+
+    /// As metric labels spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
 }
 
 /// Reads an attribute of type int, uint, duration or timestamp: eight bytes, little-endian.

@@ -1,1 +1,11 @@
-//! Harness.
+//! Starts real Envoys with the modules just built, talks to them, and stops them.
+//!
+//! Everything runs on loopback, on ports that the system chooses. What is missing fails the test and says how to get
+//! it; nothing is skipped.
+
+pub mod artifacts;
+pub mod certificates;
+pub mod client;
+pub mod config;
+pub mod envoy;
+pub mod flood;

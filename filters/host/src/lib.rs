@@ -29,7 +29,7 @@ mod system;
 pub use self::{
     export::{Dispatcher, memory_allocate},
     metrics::{Counter, Gauge, Histogram, config_info},
-    plugin::{Direction, Flow, Plugin, Root},
+    plugin::{Flow, Plugin, Root},
     reply::LocalReply,
     request::HostRequest,
     shared_data::SharedData,

@@ -1,54 +1,24 @@
 //! What a filter implements.
 
-use tollgate::{config::ConfigError, request::attribute_u64};
+use tollgate::config::ConfigError;
 
 use crate::{HostRequest, abi};
 
-/// Where the listener stands, as seen from the workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Not said: a plain Envoy.
-    Unspecified,
-    /// Traffic to the workload.
-    Inbound,
-    /// Traffic from the workload, and gateways.
-    Outbound,
-}
-
-impl Direction {
-    /// As metric labels and keys spell it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unspecified => "unspecified",
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
-}
-
-/// One place in one chain of filters that this module is configured for.
+/// One configuration of this module. Envoy uses one root for all listeners with the same plugin name, root id and
+/// configuration, so the direction of traffic is a matter of the request.
 #[derive(Debug, Clone)]
 pub struct Root {
     /// The plugin's name, in Istio `<namespace>.<name>` of the WasmPlugin.
     pub name: String,
     /// The plugin's root id.
     pub root_id: String,
-    /// The listener's direction.
-    pub direction: Direction,
 }
 
 impl Root {
     /// Asks the host. Only during `proxy_on_configure`.
     pub(crate) fn current() -> Self {
         let text = |property| String::from_utf8_lossy(&abi::property(property).unwrap_or_default()).into_owned();
-        // envoy.config.core.v3.TrafficDirection
-        let direction = match abi::property("listener_direction").ok().and_then(|value| attribute_u64(&value)) {
-            Some(1) => Direction::Inbound,
-            Some(2) => Direction::Outbound,
-            _ => Direction::Unspecified,
-        };
-        Self { name: text("plugin_name"), root_id: text("plugin_root_id"), direction }
+        Self { name: text("plugin_name"), root_id: text("plugin_root_id") }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The glue between the policy and Envoy.
 
-use host::{Counter, Direction, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root};
+use host::{Counter, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root};
 use tollgate::{
     config::ConfigError,
     logfmt::Line,
-    request::{Attribute, Request},
+    request::{Attribute, Direction, Request},
     stats::stat_name,
     throttle::Throttle,
 };
@@ -20,11 +20,12 @@ const DETAILS: &str = "tollgate_identity_denied";
 const PERMISSION_DENIED: u8 = 7;
 
 struct MtlsIdentity {
-    /// `None` on an outbound listener, whose requests come from the proxy's own application.
-    policy: Option<Policy>,
+    policy: Policy,
     rules: Vec<Rule>,
     exempt: Counter,
     by_default: Counter,
+    outbound: Counter,
+    outbound_said: bool,
     /// Denials that no rule was for.
     no_rule: Denials,
     info: Gauge,
@@ -36,26 +37,30 @@ struct Rule {
     denials: Denials,
 }
 
-/// Denials of one rule: a counter for each reason, defined when it first happens, and the log.
+/// Denials of one rule: for each reason a counter, defined when it first happens, and the pace of its log lines.
 struct Denials {
     rule: String,
-    counters: Vec<(Reason, Counter)>,
-    log: Throttle,
+    reasons: Vec<(Reason, Counter, Throttle)>,
 }
 
 impl Denials {
     fn new(rule: &str) -> Self {
-        Self { rule: rule.to_owned(), counters: Vec::new(), log: Throttle::default() }
+        Self { rule: rule.to_owned(), reasons: Vec::new() }
     }
 
-    fn count(&mut self, reason: Reason) {
-        let known = self.counters.iter().find(|(known, _)| *known == reason).map(|(_, counter)| *counter);
-        let counter = known.unwrap_or_else(|| {
-            let counter = decisions(&self.rule, "denied", reason.as_str());
-            self.counters.push((reason, counter));
-            counter
-        });
+    /// Counts a denial. If it is to be logged: the number of those that were not since the last one.
+    fn count(&mut self, reason: Reason) -> Option<u64> {
+        let known = self.reasons.iter_mut().find(|(known, ..)| *known == reason);
+        if let Some((_, counter, log)) = known {
+            counter.increment();
+            return log.admit(host::now());
+        }
+        let counter = decisions(&self.rule, "denied", reason.as_str());
         counter.increment();
+        let mut log = Throttle::default();
+        let suppressed = log.admit(host::now());
+        self.reasons.push((reason, counter, log));
+        suppressed
     }
 }
 
@@ -69,20 +74,16 @@ impl Plugin for MtlsIdentity {
 
     const NAME: &str = "mtls_identity";
 
-    fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
+    fn configure(_: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
-        let policy = (root.direction != Direction::Outbound).then(|| Policy::new(&config));
-        if policy.is_none() {
-            let line =
-                Line::new("inactive", Self::NAME).field("plugin", &root.name).field("reason", "outbound_listener");
-            host::log(LogLevel::Warn, &line);
-        }
         let rule = |name: &str| Rule { allowed: decisions(name, "allowed", "-"), denials: Denials::new(name) };
         let plugin = Self {
-            policy,
+            policy: Policy::new(&config),
             rules: config.rules.iter().map(|config| rule(config.name.as_str())).collect(),
             exempt: decisions("__exempt__", "allowed", "-"),
             by_default: decisions("__default__", "allowed", "-"),
+            outbound: decisions("__outbound__", "allowed", "-"),
+            outbound_said: false,
             no_rule: Denials::new("__default__"),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         };
@@ -91,11 +92,14 @@ impl Plugin for MtlsIdentity {
     }
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<()>) {
-        let Some(policy) = &self.policy else { return (Flow::Continue, None) };
-        let counter = match policy.decide(request) {
+        let counter = match self.policy.decide(request) {
             Verdict::Allowed(Allowed::Rule(rule)) => self.rules.get(rule).map(|rule| rule.allowed),
             Verdict::Allowed(Allowed::Exempt) => Some(self.exempt),
             Verdict::Allowed(Allowed::Default) => Some(self.by_default),
+            Verdict::Denied { .. } if Direction::of(request) == Direction::Outbound => {
+                self.say_that_outbound_is_not_checked();
+                Some(self.outbound)
+            }
             Verdict::Denied { rule, reason } => {
                 let rule = rule.and_then(|rule| self.rules.get_mut(rule)).map(|rule| &mut rule.denials);
                 return (deny(rule.unwrap_or(&mut self.no_rule), reason, request), None);
@@ -117,9 +121,17 @@ impl Plugin for MtlsIdentity {
     }
 }
 
+impl MtlsIdentity {
+    /// Requests on an outbound listener come from the proxy's own application, without a certificate.
+    fn say_that_outbound_is_not_checked(&mut self) {
+        if !std::mem::replace(&mut self.outbound_said, true) {
+            host::log(LogLevel::Warn, &Line::new("inactive", Self::NAME).field("reason", "outbound_listener"));
+        }
+    }
+}
+
 fn deny(denials: &mut Denials, reason: Reason, request: &HostRequest) -> Flow {
-    denials.count(reason);
-    if let Some(suppressed) = denials.log.admit(host::now()) {
+    if let Some(suppressed) = denials.count(reason) {
         let peer = request.attribute(Attribute::UriSanPeerCertificate).unwrap_or(b"-");
         let peer: String = String::from_utf8_lossy(peer).chars().take(256).collect();
         let line =

@@ -53,7 +53,7 @@ impl Plugin for RateLimit {
 
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
-        let scope = Scope { plugin: &root.name, root_id: &root.root_id, direction: root.direction.as_str() };
+        let scope = Scope { plugin: &root.name, root_id: &root.root_id };
         let plugin = Self {
             policy: Policy::new(&config, &scope),
             rules: config.rules.iter().map(|rule| Rule::new(rule.name.as_str())).collect(),

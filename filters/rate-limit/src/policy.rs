@@ -100,15 +100,13 @@ pub struct Scope<'a> {
     pub plugin: &'a str,
     /// The plugin's root id.
     pub root_id: &'a str,
-    /// The listener's direction.
-    pub direction: &'a str,
 }
 
 impl Scope<'_> {
     /// The key of a rule's bucket. Every part is preceded by its length, so no two scopes can meet in one key.
     fn key(&self, rule: &str) -> Vec<u8> {
         let mut key = b"tollgate/rate-limit/1".to_vec();
-        for part in [self.plugin, self.root_id, self.direction, rule] {
+        for part in [self.plugin, self.root_id, rule] {
             key.extend(format!("/{}:", part.len()).bytes());
             key.extend(part.bytes());
         }
@@ -177,7 +175,7 @@ mod tests {
         {"name":"users","match":[{"paths":["/users/*"]}],"limits":[{"requests":2,"per":"1s"},{"requests":3,"per":"1h"}]}]}"#;
 
     fn policy(plugin: &str) -> Policy {
-        let scope = Scope { plugin, root_id: "", direction: "inbound" };
+        let scope = Scope { plugin, root_id: "" };
         Policy::new(&Config::parse(CONFIG.as_bytes()).unwrap(), &scope)
     }
 
@@ -212,7 +210,7 @@ mod tests {
             let verdict = policy.decide(&Path("/login"), &mut store, Instant::default());
             assert_eq!(verdict, Verdict::Allowed { rule: 0 });
         }
-        let key = |plugin, root_id| Scope { plugin, root_id, direction: "inbound" }.key("r");
+        let key = |plugin, root_id| Scope { plugin, root_id }.key("r");
         assert_ne!(key("a/1:b", ""), key("a", "b/0:"));
     }
 }

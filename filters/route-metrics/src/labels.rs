@@ -34,7 +34,7 @@ pub struct Labels {
 impl Labels {
     /// The series that exists from the start, at zero, for a route.
     #[must_use]
-    pub fn at_start(route: &str, method: &'static str, direction: &'static str) -> Self {
+    pub fn at_start(route: &str, method: &'static str) -> Self {
         Self {
             route: route.to_owned(),
             method,
@@ -43,13 +43,13 @@ impl Labels {
             source_workload: UNKNOWN.to_owned(),
             source_principal: UNKNOWN.to_owned(),
             destination_service: UNKNOWN.to_owned(),
-            direction,
+            direction: UNKNOWN,
         }
     }
 
     /// The series that takes what is over the cap.
     #[must_use]
-    pub fn other(direction: &'static str) -> Self {
+    pub fn other() -> Self {
         let other = || OTHER.to_owned();
         Self {
             route: other(),
@@ -59,7 +59,7 @@ impl Labels {
             source_workload: other(),
             source_principal: other(),
             destination_service: other(),
-            direction,
+            direction: OTHER,
         }
     }
 

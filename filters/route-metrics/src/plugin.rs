@@ -4,7 +4,7 @@ use host::{Counter, Flow, Gauge, Histogram, HostRequest, Plugin, Root};
 use tollgate::{
     config::ConfigError,
     metadata::istio_service_host,
-    request::{Attribute, Request, attribute_u64},
+    request::{Attribute, Direction, Request, attribute_u64},
     route::RouteTable,
     stats::stat_name,
 };
@@ -20,7 +20,6 @@ host::export!(RouteMetrics: on_request_headers, on_log);
 struct RouteMetrics {
     routes: RouteTable,
     names: Vec<String>,
-    direction: &'static str,
     series: SeriesTable<Series>,
     dropped: Counter,
     info: Gauge,
@@ -52,20 +51,18 @@ impl Plugin for RouteMetrics {
 
     const NAME: &str = "route_metrics";
 
-    fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
+    fn configure(_: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
-        let direction = root.direction.as_str();
         for route in &config.routes {
             // So that a dashboard has something to show before the first request.
             let method = route.matches.iter().flat_map(|route| &route.methods).next();
             let method = method.map_or("GET", |method| labels::method(Some(method.as_str().as_bytes())));
-            let _ = Series::define(&Labels::at_start(route.name.as_str(), method, direction));
+            let _ = Series::define(&Labels::at_start(route.name.as_str(), method));
         }
         let plugin = Self {
             routes: RouteTable::new(config.routes.iter().map(|route| route.matches.as_slice())),
             names: config.routes.iter().map(|route| route.name.as_str().to_owned()).collect(),
-            direction,
-            series: SeriesTable::new(config.max_series, Series::define(&Labels::other(direction))),
+            series: SeriesTable::new(config.max_series, Series::define(&Labels::other())),
             dropped: Counter::define(&stat_name("tollgate_series_dropped_total", &[("filter", Self::NAME)])),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         };
@@ -105,19 +102,20 @@ impl RouteMetrics {
         let code = labels::response_code(request);
         let flags = request.attribute(Attribute::ResponseFlags).and_then(attribute_u64).unwrap_or(0);
         let source = labels::source(request);
+        let direction = Direction::of(request).as_str();
         let cluster = request.attribute(Attribute::ClusterName).unwrap_or_default();
 
         // Parts that could run into each other are last or of fixed length; a route's name has no zero byte.
         let mut key = Vec::with_capacity(160);
         key.extend(code.to_le_bytes());
         key.extend(flags.to_le_bytes());
-        for part in [route, method, source.map_or("", |id| id.trust_domain()), source.map_or("", |id| id.path())] {
+        let (trust_domain, path) = source.map_or(("", ""), |id| (id.trust_domain(), id.path()));
+        for part in [route, method, direction, trust_domain, path] {
             key.extend(part.as_bytes());
             key.push(0);
         }
         key.extend(cluster);
 
-        let direction = self.direction;
         let found = self.series.find(&key, || {
             let destination = request.attribute(Attribute::ClusterMetadata).and_then(istio_service_host);
             Series::define(&Labels {

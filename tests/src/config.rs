@@ -1,0 +1,199 @@
+//! Envoy configurations, piece by piece.
+
+use serde_json::{Value, json};
+
+use crate::artifacts;
+
+/// Every label that a metric of ours may have.
+const LABELS: [&str; 14] = [
+    "rule",
+    "decision",
+    "reason",
+    "route",
+    "method",
+    "response_code",
+    "response_flags",
+    "source_workload",
+    "source_principal",
+    "destination_service",
+    "direction",
+    "filter",
+    "version",
+    "config_hash",
+];
+
+/// One of our filters in a chain, as Istio would put it there.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    module: &'static str,
+    name: String,
+    root_id: String,
+    vm_id: String,
+    fail_open: bool,
+    configuration: String,
+}
+
+impl Plugin {
+    /// The filter of a module, with a configuration.
+    pub fn new(module: &'static str, configuration: impl ToString) -> Self {
+        let (root_id, vm_id) = (String::new(), String::new());
+        Self {
+            module,
+            name: module.to_owned(),
+            root_id,
+            vm_id,
+            fail_open: false,
+            configuration: configuration.to_string(),
+        }
+    }
+
+    /// Under another name.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// With a root id.
+    pub fn root_id(mut self, root_id: &str) -> Self {
+        self.root_id = root_id.to_owned();
+        self
+    }
+
+    /// In a VM, and a space of shared data, of its own.
+    pub fn vm_id(mut self, vm_id: &str) -> Self {
+        self.vm_id = vm_id.to_owned();
+        self
+    }
+
+    /// The `Wasm` message.
+    pub fn wasm(&self) -> Value {
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": self.name,
+                "root_id": self.root_id,
+                "fail_open": self.fail_open,
+                "vm_config": {
+                    "vm_id": self.vm_id,
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": artifacts::module(self.module)}},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": self.configuration,
+                },
+            },
+        })
+    }
+
+    /// The entry in a chain of HTTP filters.
+    pub fn filter(&self) -> Value {
+        json!({"name": format!("{}-{}", self.module, self.name), "typed_config": self.wasm()})
+    }
+}
+
+/// The last filter of every chain.
+fn router() -> Value {
+    json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+    })
+}
+
+/// A listener on a port that the system chooses.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    name: String,
+    filters: Vec<Value>,
+    route: Value,
+    tls: Option<Value>,
+    direction: &'static str,
+    connection_manager: Value,
+}
+
+impl Listener {
+    /// One that answers 200 by itself.
+    pub fn new(name: &str, filters: impl IntoIterator<Item = Value>) -> Self {
+        Self {
+            name: name.to_owned(),
+            filters: filters.into_iter().collect(),
+            route: json!({"direct_response": {"status": 200, "body": {"inline_string": "ok\n"}}}),
+            tls: None,
+            direction: "INBOUND",
+            connection_manager: json!({}),
+        }
+    }
+
+    /// Forwards to a cluster instead.
+    pub fn to_cluster(mut self, cluster: &str) -> Self {
+        self.route = json!({"route": {"cluster": cluster}});
+        self
+    }
+
+    /// Speaks TLS: a `DownstreamTlsContext`.
+    pub fn tls(mut self, context: Value) -> Self {
+        self.tls = Some(context);
+        self
+    }
+
+    /// `INBOUND`, `OUTBOUND` or `UNSPECIFIED`.
+    pub fn direction(mut self, direction: &'static str) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// More fields of the connection manager.
+    pub fn connection_manager(mut self, fields: Value) -> Self {
+        self.connection_manager = fields;
+        self
+    }
+
+    fn to_json(&self) -> Value {
+        let mut route = json!({"name": "default", "match": {"prefix": "/"}});
+        extend(&mut route, &self.route);
+        let mut manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": self.name,
+            "codec_type": "AUTO",
+            "http_filters": self.filters.iter().cloned().chain([router()]).collect::<Vec<_>>(),
+            "route_config": {"virtual_hosts": [{
+                "name": "all",
+                "domains": ["*"],
+                "routes": [route],
+            }]},
+        });
+        extend(&mut manager, &self.connection_manager);
+        let mut chain = json!({
+            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+        });
+        if let Some(tls) = &self.tls {
+            chain["transport_socket"] = json!({"name": "envoy.transport_sockets.tls", "typed_config": tls});
+        }
+        json!({
+            "name": self.name,
+            "traffic_direction": self.direction,
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+            "filter_chains": [chain],
+        })
+    }
+}
+
+/// A bootstrap with these listeners and clusters, and an admin server on a port that the system chooses.
+pub fn bootstrap(listeners: &[Listener], clusters: Vec<Value>) -> Value {
+    let tag = |label: &str| json!({"tag_name": label, "regex": format!("({label}=\\.=(.*?);\\.;)")});
+    json!({
+        "node": {"id": "test", "cluster": "test"},
+        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+        "stats_config": {"stats_tags": LABELS.map(tag)},
+        "static_resources": {
+            "listeners": listeners.iter().map(Listener::to_json).collect::<Vec<_>>(),
+            "clusters": clusters,
+        },
+    })
+}
+
+fn extend(object: &mut Value, more: &Value) {
+    if let (Some(object), Some(more)) = (object.as_object_mut(), more.as_object()) {
+        object.extend(more.clone());
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests against real Envoys, with the modules just built.
+
+mod configuration;
+mod exactness;
+mod hostile;
+mod identity;
+mod metrics;
+mod modules;
+mod replies;
+mod run;
