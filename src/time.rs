@@ -130,7 +130,7 @@ impl fmt::Display for Duration {
         }
         let mut rest = self.0;
         for (nanos, unit) in units {
-            let (number, remainder) = (rest / nanos, rest % nanos);
+            let (number, remainder) = (rest.checked_div(nanos).unwrap_or(0), rest.checked_rem(nanos).unwrap_or(0));
             if number > 0 {
                 write!(f, "{number}{unit}")?;
             }

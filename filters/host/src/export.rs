@@ -88,12 +88,11 @@ impl<P: Plugin> Dispatcher<P> {
         // A request that ended before its headers is created right before this callback.
         let (root, stream) = match self.streams.remove(&context) {
             Some((root, stream)) => (root, Some(stream)),
-            None => (self.latest.1, None),
+            None if self.latest.0 == context => (self.latest.1, None),
+            None => return,
         };
-        if stream.is_some() || self.latest.0 == context {
-            if let Some(plugin) = self.plugin(root) {
-                plugin.on_log(&HostRequest::default(), stream);
-            }
+        if let Some(plugin) = self.plugin(root) {
+            plugin.on_log(&HostRequest::default(), stream);
         }
     }
 

@@ -116,16 +116,12 @@ impl Scope<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use tollgate::{
-        request::Attribute,
-        store::{Swap, Version},
-    };
+    use tollgate::request::Attribute;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::store::tests::Store;
 
     struct Path(&'static str);
 
@@ -144,29 +140,6 @@ mod tests {
         }
         fn attribute(&self, _: Attribute) -> Option<&[u8]> {
             None
-        }
-    }
-
-    #[derive(Default)]
-    struct Store {
-        values: HashMap<Vec<u8>, (Vec<u8>, Version)>,
-        last: u32,
-    }
-
-    impl SharedStore for Store {
-        fn get(&mut self, key: &[u8]) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
-            Ok(self.values.get(key).cloned())
-        }
-        fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
-            self.compare_and_swap(key, value, Version(u32::MAX))
-        }
-        fn compare_and_swap(&mut self, key: &[u8], value: &[u8], version: Version) -> Result<Swap, StoreError> {
-            if self.values.get(key).is_some_and(|(_, current)| *current != version) {
-                return Ok(Swap::Conflict);
-            }
-            self.last += 1;
-            self.values.insert(key.to_vec(), (value.to_vec(), Version(self.last)));
-            Ok(Swap::Done)
         }
     }
 

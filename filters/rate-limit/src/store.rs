@@ -170,4 +170,4 @@ fn decode_entry(entry: &[u8]) -> Option<(Limit, Level)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,17 +50,12 @@ mod tests {
     #[test]
     fn the_first_keys_have_their_own_and_the_rest_share_one() {
         let mut table = SeriesTable::new(2, 0);
-        let mut defined = 0;
-        let mut find = |key: &str| {
-            table.find(key.as_bytes(), || {
-                defined += 1;
-                defined
-            })
-        };
+        let mut handles = 1..;
+        let mut find = |key: &str| table.find(key.as_bytes(), || handles.next().unwrap());
         assert_eq!(["a", "b", "a", "c", "d", "b"].map(&mut find), {
             use Found::*;
             [Own(1), Own(2), Own(1), Other(0), Other(0), Own(2)]
         });
-        assert_eq!(defined, 2);
+        assert_eq!(handles.start, 3, "one was defined for each key of its own");
     }
 }

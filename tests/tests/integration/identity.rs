@@ -25,6 +25,9 @@ fn policy() -> Value {
     })
 }
 
+/// Listener, caller and its certificate, path; the status, or that TLS fails; the reason for a denial.
+type Case<'a> = (&'a str, &'a str, Option<&'a Leaf>, &'a str, Result<u16, ()>, &'a str);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_verified_caller_that_a_rule_allows_gets_in_and_nobody_else() {
     let (mesh, foreign) = (Authority::default(), Authority::default());
@@ -48,7 +51,7 @@ async fn a_verified_caller_that_a_rule_allows_gets_in_and_nobody_else() {
 
     for binary in artifacts::envoys() {
         let mut envoy = Envoy::start(&binary, 2, &bootstrap(&listeners, vec![])).await;
-        let mut cases: Vec<(&str, &str, Option<&Leaf>, &str, Result<u16, ()>, &str)> = vec![
+        let mut cases: Vec<Case<'_>> = vec![
             ("strict", "the gateway", Some(&gateway), "/", Ok(200), ""),
             ("strict", "a namespace's", Some(&scraper), "/", Ok(200), ""),
             ("strict", "a stranger", Some(&stranger), "/", Ok(403), "not_allowed"),

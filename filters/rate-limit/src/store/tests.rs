@@ -15,11 +15,13 @@ struct Shared {
     calls: u32,
     broken: bool,
     /// What another worker does right before the next write.
-    interference: Option<Box<dyn FnOnce(&Store)>>,
+    interference: Option<Interference>,
 }
 
+type Interference = Box<dyn FnOnce(&Store)>;
+
 #[derive(Clone, Default)]
-struct Store(Rc<RefCell<Shared>>);
+pub(crate) struct Store(Rc<RefCell<Shared>>);
 
 impl Store {
     fn call(&self) -> Result<(), StoreError> {
