@@ -18,6 +18,13 @@ pub fn module(name: &str) -> PathBuf {
     project().join("dist").join(format!("{name}.wasm")).canonicalize().expect("the build leaves every module in dist/")
 }
 
+/// The filter that does nothing, on the Proxy-Wasm SDK, built first.
+pub fn noop() -> PathBuf {
+    let build = Command::new(project().join("tools/build-noop.sh")).output().expect("the script runs");
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    PathBuf::from(String::from_utf8_lossy(&build.stdout).trim())
+}
+
 /// The program `tollgate`, built first.
 pub fn tollgate() -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();

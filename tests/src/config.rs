@@ -1,5 +1,7 @@
 //! Envoy configurations, piece by piece.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::artifacts;
@@ -25,7 +27,7 @@ const LABELS: [&str; 14] = [
 /// One of our filters in a chain, as Istio would put it there.
 #[derive(Debug, Clone)]
 pub struct Plugin {
-    module: &'static str,
+    module: PathBuf,
     name: String,
     root_id: String,
     vm_id: String,
@@ -36,10 +38,15 @@ pub struct Plugin {
 impl Plugin {
     /// The filter of a module, with a configuration.
     pub fn new(module: &'static str, configuration: impl ToString) -> Self {
+        Self::of(artifacts::module(module), module, configuration)
+    }
+
+    /// The filter of any module.
+    pub fn of(module: PathBuf, name: &str, configuration: impl ToString) -> Self {
         let (root_id, vm_id) = (String::new(), String::new());
         Self {
             module,
-            name: module.to_owned(),
+            name: name.to_owned(),
             root_id,
             vm_id,
             fail_open: false,
@@ -76,7 +83,7 @@ impl Plugin {
                 "vm_config": {
                     "vm_id": self.vm_id,
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": artifacts::module(self.module)}},
+                    "code": {"local": {"filename": self.module}},
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
@@ -88,7 +95,7 @@ impl Plugin {
 
     /// The entry in a chain of HTTP filters.
     pub fn filter(&self) -> Value {
-        json!({"name": format!("{}-{}", self.module, self.name), "typed_config": self.wasm()})
+        json!({"name": format!("wasm-{}", self.name), "typed_config": self.wasm()})
     }
 }
 
