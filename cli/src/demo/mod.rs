@@ -156,7 +156,11 @@ fn progress(message: &str) -> ProgressBar {
 
 fn how_to_go_on(rule: &Rule) {
     output::line(format!("\n{}", styled(STRONG, "To go on:")));
-    output::line("  tollgate run        the same, to call yourself: it prints addresses, certificates and a curl line");
+    // As it was called, so that the line can be pasted.
+    let program = std::env::args().next().unwrap_or_else(|| "tollgate".into());
+    output::line(format!("  {program} run"));
+    output::line("      the same, to call yourself: it prints addresses, certificates and a curl line");
     output::line(format!("  the rule is in {}: change `requests: {}` while it runs", rule.file, rule.requests));
-    output::line("  tollgate validate   says where a rule is wrong");
+    output::line(format!("  {program} validate"));
+    output::line("      says where a rule is wrong");
 }
