@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 setup := tools/setup.sh
 tollgate := target/release/tollgate
 # 150 KB: what a module may weigh, as every pod downloads and compiles it.
-module_bytes := 153600
+module_bytes := 150000
 # What a module may export for Envoy to call, and no more: Envoy enters the VM for each one that is there.
 callbacks := proxy_on_context_create,proxy_on_configure,proxy_on_delete,proxy_on_request_headers
 comma := ,

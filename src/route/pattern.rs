@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 /// A host: `api.example.com`, `*.example.com` (any host below it, at any depth) or `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
-    /// Every host, also none.
+    /// Every host.
     Any,
     /// This one, in lowercase.
     Exact(String),

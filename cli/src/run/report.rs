@@ -176,9 +176,9 @@ fn ready_object(session: &Session, mesh: &Mesh, notices: &Notices) -> Value {
     })
 }
 
-/// A line to paste: the first workload with filters, called by somebody of its namespace.
+/// A line to paste: the workload with the most filters, called by somebody of its namespace.
 fn curl(session: &Session, mesh: &Mesh) -> Option<String> {
-    let inbound = mesh.inbound.iter().find(|inbound| !inbound.plugins.is_empty()).or(mesh.inbound.first());
+    let inbound = mesh.inbound.iter().rev().max_by_key(|inbound| inbound.plugins.len());
     let Some(inbound) = inbound else {
         let gateway = mesh.gateways.iter().find(|gateway| gateway.tls == GatewayTls::None)?;
         return Some(format!("curl -i http://{}/", session.address(&gateway.key())?));

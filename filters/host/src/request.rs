@@ -1,6 +1,6 @@
 //! The request at hand, read from the host lazily.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 
 use tollgate::request::{Attribute, Request};
 
@@ -8,7 +8,8 @@ use crate::{abi, pairs};
 
 type Lazy = OnceCell<Option<Vec<u8>>>;
 
-/// The request of the callback that is running. Each thing is read from the host at most once.
+/// The request of the callback that is running. Each thing is read from the host at most once; what the host refuses to
+/// hand over is absent.
 #[derive(Debug, Default)]
 pub struct HostRequest {
     path: Lazy,
@@ -16,30 +17,12 @@ pub struct HostRequest {
     authority: Lazy,
     headers: OnceCell<Vec<u8>>,
     attributes: [Lazy; Attribute::ALL.len()],
-    failed_reads: Cell<u32>,
 }
 
 impl HostRequest {
-    /// How often the host refused to hand something over that it should have.
-    #[must_use]
-    pub fn failed_reads(&self) -> u32 {
-        self.failed_reads.get()
-    }
-
-    fn read(&self, result: Result<Vec<u8>, u32>) -> Option<Vec<u8>> {
-        match result {
-            Ok(value) => Some(value),
-            Err(abi::NOT_FOUND) => None,
-            Err(_) => {
-                self.failed_reads.set(self.failed_reads.get().saturating_add(1));
-                None
-            }
-        }
-    }
-
     /// A pseudo-header: Envoy's codecs let at most one through, so the first is the only one.
     fn pseudo_header<'a>(&'a self, cell: &'a Lazy, name: &str) -> Option<&'a [u8]> {
-        cell.get_or_init(|| self.read(abi::header(abi::REQUEST_HEADERS, name))).as_deref()
+        cell.get_or_init(|| abi::header(abi::REQUEST_HEADERS, name).ok()).as_deref()
     }
 }
 
@@ -58,14 +41,14 @@ impl Request for HostRequest {
 
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
         // The host's look-up by name returns a repeated header's first value alone (CVE-2026-31838).
-        let map = self.headers.get_or_init(|| self.read(abi::headers(abi::REQUEST_HEADERS)).unwrap_or_default());
+        let map = self.headers.get_or_init(|| abi::headers(abi::REQUEST_HEADERS).unwrap_or_default());
         let named = |(key, value): (&[u8], &[u8])| key.eq_ignore_ascii_case(name.as_bytes()).then(|| value.to_vec());
         pairs::decode(map).unwrap_or_default().into_iter().filter_map(named).collect()
     }
 
     fn attribute(&self, attribute: Attribute) -> Option<&[u8]> {
         let cell = self.attributes.get(attribute as usize)?;
-        let value = cell.get_or_init(|| self.read(abi::property(&attribute.path().join("\0"))));
+        let value = cell.get_or_init(|| abi::property(&attribute.path().join("\0")).ok());
         value.as_deref().filter(|value| !value.is_empty())
     }
 }

@@ -15,6 +15,10 @@ pub struct Config {
     /// Where the identity comes from.
     #[serde(default)]
     pub source: Source,
+    /// Demands that Envoy says of each certificate that it was validated. For listeners that accept others too, which
+    /// Istio never makes; they must not resume TLS sessions, and Envoy must know `connection.peer_certificate_valid`.
+    #[serde(default)]
+    pub require_validated: bool,
     /// Trust domains of peers that count as ours; none means the proxy's own.
     #[serde(default)]
     pub trust_domains: Vec<TrustDomain>,
@@ -56,9 +60,8 @@ pub struct RuleConfig {
     /// Alternatives, of which one must hold; none means every request.
     #[serde(default, rename = "match")]
     pub matches: Vec<RouteMatch>,
-    /// Who may pass; none means every verified peer.
-    #[serde(default)]
-    pub allow: Vec<PeerMatch>,
+    /// Who may pass; every verified peer unless given.
+    pub allow: Option<Vec<PeerMatch>>,
     /// Who may not, even if `allow` has them.
     #[serde(default)]
     pub deny: Vec<PeerMatch>,
@@ -167,10 +170,15 @@ impl Config {
                 let reason = format!("`{}` is the name of an earlier rule", rule.name.as_str());
                 return Err(ConfigError::at(format!("rules[{index}].name"), reason));
             }
-            for (list, entries) in [("allow", &rule.allow), ("deny", &rule.deny)] {
-                if let Some(entry) = entries.iter().position(|peer| *peer == PeerMatch::EMPTY) {
+            if rule.allow.as_ref().is_some_and(Vec::is_empty) {
+                let reason = "must not be empty: leave it out to allow every verified peer";
+                return Err(ConfigError::at(format!("rules[{index}].allow"), reason));
+            }
+            for (list, peers) in [("allow", rule.allow.as_deref().unwrap_or_default()), ("deny", &rule.deny)] {
+                for (entry, peer) in peers.iter().enumerate() {
                     let path = format!("rules[{index}].{list}[{entry}]");
-                    return Err(ConfigError::at(path, "must have `principals` or `namespaces`"));
+                    peer.check(&config.trust_domains)
+                        .map_err(|error| ConfigError::at(path + &error.path, error.reason))?;
                 }
             }
         }
@@ -179,7 +187,22 @@ impl Config {
 }
 
 impl PeerMatch {
-    const EMPTY: Self = Self { principals: Vec::new(), namespaces: Vec::new() };
+    /// Refuses what would match everybody, or could match nobody.
+    fn check(&self, trust_domains: &[TrustDomain]) -> Result<(), ConfigError> {
+        if self.principals.is_empty() && self.namespaces.is_empty() {
+            return Err(ConfigError::at("", "must have `principals` or `namespaces`"));
+        }
+        let foreign = |principal: &Principal| {
+            !trust_domains.is_empty() && trust_domains.iter().all(|domain| domain.as_str() != principal.trust_domain)
+        };
+        if let Some(index) = self.principals.iter().position(foreign) {
+            return Err(ConfigError::at(
+                format!(".principals[{index}]"),
+                "can never match: not of one of `trustDomains`",
+            ));
+        }
+        Ok(())
+    }
 
     /// Whether all conditions hold for `id`.
     #[must_use]
@@ -207,7 +230,7 @@ mod tests {
         );
         let config = Config::parse(json.as_bytes()).unwrap();
         let id = SpiffeId::parse(id.as_bytes()).unwrap();
-        config.rules[0].allow[0].matches(&id, &config.trust_domains)
+        config.rules[0].allow.as_ref().unwrap()[0].matches(&id, &config.trust_domains)
     }
 
     #[test]
@@ -233,7 +256,6 @@ mod tests {
         let aliases = r#""new","old""#;
         assert!(matches("new/ns/a/sa/b", "spiffe://old/ns/a/sa/b", aliases));
         assert!(matches("old/ns/a/sa/b", "spiffe://new/ns/a/sa/b", aliases));
-        assert!(!matches("other/ns/a/sa/b", "spiffe://new/ns/a/sa/b", aliases));
         assert!(!matches("new/ns/a/sa/b", "spiffe://other/ns/a/sa/b", aliases));
     }
 
@@ -241,6 +263,14 @@ mod tests {
     fn says_what_is_wrong_and_where() {
         for (json, message) in [
             (r#"{"rules":[{"name":"a","allow":[{}]}]}"#, "rules[0].allow[0]: must have `principals` or `namespaces`"),
+            (
+                r#"{"rules":[{"name":"a","allow":[]}]}"#,
+                "rules[0].allow: must not be empty: leave it out to allow every verified peer",
+            ),
+            (
+                r#"{"trustDomains":["td"],"rules":[{"name":"a","deny":[{"principals":["td/a","other/a"]}]}]}"#,
+                "rules[0].deny[0].principals[1]: can never match: not of one of `trustDomains`",
+            ),
             (r#"{"rules":[{"name":"a"},{"name":"a"}]}"#, "rules[1].name: `a` is the name of an earlier rule"),
             (
                 r#"{"rules":[{"name":"a","deny":[{"principals":["td/ns/a*/sa/b"]}]}]}"#,

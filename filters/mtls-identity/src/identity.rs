@@ -34,19 +34,23 @@ impl NoIdentity {
     }
 }
 
-/// The peer's SPIFFE ID, if Envoy verified it and it is of one of `trust_domains`; of the proxy's own where none are
-/// given.
+/// The peer's SPIFFE ID, if it is of one of `trust_domains`; of the proxy's own where none are given. That the listener
+/// validates certificates is taken for granted unless `require_validated`.
 ///
 /// # Errors
 /// Why there is none.
-pub fn peer<'a>(request: &'a impl Request, trust_domains: &[TrustDomain]) -> Result<SpiffeId<'a>, NoIdentity> {
+pub fn peer<'a>(
+    request: &'a impl Request,
+    trust_domains: &[TrustDomain],
+    require_validated: bool,
+) -> Result<SpiffeId<'a>, NoIdentity> {
     let Some(uri_san) = request.attribute(Attribute::UriSanPeerCertificate) else {
         let presented = request.attribute(Attribute::Mtls).and_then(attribute_bool);
         return Err(if presented == Some(true) { NoIdentity::NoSan } else { NoIdentity::NoMtls });
     };
-    // Envoys that do not know the attribute leave it empty; there, only the listener's own validation stands behind
-    // the certificate (docs/configuration.md, mtls-identity).
-    if request.attribute(Attribute::PeerCertificateValid).and_then(attribute_bool) == Some(false) {
+    // Not by default: of a resumed TLS session Envoy says that its certificate was not validated
+    // (envoyproxy/envoy#21235), and a listener that validates lets no other certificate through anyway.
+    if require_validated && request.attribute(Attribute::PeerCertificateValid).and_then(attribute_bool) != Some(true) {
         return Err(NoIdentity::Unverified);
     }
     let id = SpiffeId::parse(uri_san).map_err(|_| NoIdentity::BadSpiffeId)?;

@@ -11,6 +11,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Policy {
     trust_domains: Vec<TrustDomain>,
+    require_validated: bool,
     exempt: RouteTable,
     routes: RouteTable,
     rules: Vec<Rule>,
@@ -19,7 +20,8 @@ pub struct Policy {
 
 #[derive(Debug, Clone)]
 struct Rule {
-    allow: Vec<PeerMatch>,
+    /// Everybody, if not given.
+    allow: Option<Vec<PeerMatch>>,
     deny: Vec<PeerMatch>,
 }
 
@@ -85,6 +87,7 @@ impl Policy {
         let otherwise = if config.rules.is_empty() { Default::Allow } else { Default::Deny };
         Self {
             trust_domains: config.trust_domains.clone(),
+            require_validated: config.require_validated,
             exempt: RouteTable::new(exempt),
             routes: RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice())),
             rules: config
@@ -105,7 +108,7 @@ impl Policy {
             return Verdict::Allowed(Allowed::Exempt);
         }
         let found = self.routes.find(request);
-        let id = match identity::peer(request, &self.trust_domains) {
+        let id = match identity::peer(request, &self.trust_domains, self.require_validated) {
             Ok(id) => id,
             Err(reason) => return denied(found.rule, Reason::NoIdentity(reason)),
         };
@@ -122,7 +125,7 @@ impl Policy {
         if has(&rule.deny) {
             return denied(Some(index), Reason::DeniedByRule);
         }
-        if !rule.allow.is_empty() && !has(&rule.allow) {
+        if rule.allow.as_deref().is_some_and(|allow| !has(allow)) {
             return denied(Some(index), Reason::NotAllowed);
         }
         Verdict::Allowed(Allowed::Rule(index))

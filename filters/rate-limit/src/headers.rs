@@ -15,14 +15,14 @@ pub fn policy(rule: &str, limits: &[Limit]) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-/// The headers of a reply that turns a request away, which may come back after `wait`.
+/// The headers of a reply that turns a request away because of the limit of this index; it may come back after `wait`.
 #[must_use]
-pub fn limited(rule: &str, policy: &str, wait: Duration) -> Vec<(&'static str, String)> {
+pub fn limited(rule: &str, limit: usize, policy: &str, wait: Duration) -> Vec<(&'static str, String)> {
     let seconds = wait.as_seconds_rounded_up().max(1);
     vec![
         ("retry-after", seconds.to_string()),
         ("ratelimit-policy", policy.to_owned()),
-        ("ratelimit", format!("{};r=0;t={seconds}", item_name(rule, 0))),
+        ("ratelimit", format!("{};r=0;t={seconds}", item_name(rule, limit))),
         ("x-envoy-ratelimited", "true".to_owned()),
     ]
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn waits_are_whole_seconds_and_at_least_one() {
         for (nanos, seconds) in [(1, "1"), (1_000_000_000, "1"), (1_000_000_001, "2"), (0, "1")] {
-            let headers = limited("login", r#""login";q=1;w=1"#, Duration::from_nanos(nanos));
+            let headers = limited("login", 0, r#""login";q=1;w=1"#, Duration::from_nanos(nanos));
             let expected = vec![
                 ("retry-after", seconds.to_owned()),
                 ("ratelimit-policy", r#""login";q=1;w=1"#.to_owned()),

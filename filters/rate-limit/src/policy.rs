@@ -74,7 +74,11 @@ impl Policy {
             Ok(Taken::Admitted) => Verdict::Allowed { rule: index },
             Ok(Taken::Denied(denied)) => {
                 let wait = denied.not_before.since(now);
-                Verdict::Limited { rule: index, wait, headers: headers::limited(&rule.name, &rule.policy_header, wait) }
+                Verdict::Limited {
+                    rule: index,
+                    wait,
+                    headers: headers::limited(&rule.name, denied.limit, &rule.policy_header, wait),
+                }
             }
             Err(error) => Verdict::Failed { rule: index, error },
         }

@@ -42,6 +42,8 @@ struct Written {
 pub struct Denied {
     /// The first instant at which a request would be admitted if nobody else came.
     pub not_before: Instant,
+    /// The index of the limit that keeps it waiting longest.
+    pub limit: usize,
 }
 
 /// What became of a request.
@@ -102,14 +104,17 @@ impl Bucket {
     /// The levels after one request, or when the last of the limits would admit it.
     fn decide(&self, levels: &[Level], now: Instant) -> Result<Vec<Level>, Denied> {
         let mut after = Vec::with_capacity(levels.len());
-        let mut not_before = None;
-        for (level, limit) in levels.iter().zip(&self.limits) {
+        let mut denied: Option<Denied> = None;
+        for (index, (level, limit)) in levels.iter().zip(&self.limits).enumerate() {
             match level.take(limit, now) {
                 Answer::Admitted(level) => after.push(level),
-                Answer::Denied { not_before: instant } => not_before = not_before.max(Some(instant)),
+                Answer::Denied { not_before } if denied.is_none_or(|denied| denied.not_before < not_before) => {
+                    denied = Some(Denied { not_before, limit: index });
+                }
+                Answer::Denied { .. } => {}
             }
         }
-        not_before.map_or(Ok(after), |not_before| Err(Denied { not_before }))
+        denied.map_or(Ok(after), Err)
     }
 
     fn read(&self, store: &mut impl SharedStore, now: Instant) -> Result<(Vec<Level>, Option<Version>), StoreError> {

@@ -1,7 +1,7 @@
 //! Label values, from what the proxy knows of a request. Nothing that a client can choose becomes one as it is.
 
 use tollgate::{
-    request::{Attribute, Request, attribute_bool, attribute_u64},
+    request::{Attribute, Request, attribute_u64},
     spiffe::SpiffeId,
 };
 
@@ -100,12 +100,11 @@ pub fn method(method: Option<&[u8]>) -> &'static str {
     method.map_or(UNKNOWN, |method| known(method).unwrap_or("OTHER"))
 }
 
-/// The peer's SPIFFE ID, if Envoy did not find its certificate invalid.
+/// The peer's SPIFFE ID. That the listener validates certificates is taken for granted: of a resumed TLS session Envoy
+/// cannot say it (envoyproxy/envoy#21235).
 #[must_use]
 pub fn source(request: &impl Request) -> Option<SpiffeId<'_>> {
-    let id = SpiffeId::parse(request.attribute(Attribute::UriSanPeerCertificate)?).ok()?;
-    let valid = request.attribute(Attribute::PeerCertificateValid).and_then(attribute_bool);
-    (valid != Some(false)).then_some(id)
+    SpiffeId::parse(request.attribute(Attribute::UriSanPeerCertificate)?).ok()
 }
 
 /// The response's status, 0 if there was none.

@@ -102,7 +102,6 @@ fn without_a_verified_identity_nothing_passes_but_what_is_exempt() {
     for (call, expected) in [
         (Call { presented: false, uri_san: "", valid: None, ..good }, "no_mtls"),
         (Call { uri_san: "", ..good }, "no_san"),
-        (Call { valid: Some(false), ..good }, "unverified_certificate"),
         (Call { uri_san: "https://cluster.local/ns/a/sa/b", ..good }, "bad_spiffe_id"),
         (Call { uri_san: "spiffe://cluster.local/", ..good }, "bad_spiffe_id"),
         (Call { uri_san: "spiffe://evil.example/ns/titanium-prod/sa/api-gateway", ..good }, "foreign_trust_domain"),
@@ -110,8 +109,20 @@ fn without_a_verified_identity_nothing_passes_but_what_is_exempt() {
         assert_eq!(reason(&policy, call), Err(expected));
         assert_eq!(reason(&policy, Call { path: "/health", ..call }), Ok(Allowed::Exempt), "{expected}");
     }
-    // An Envoy that does not know whether the certificate was validated.
-    assert_eq!(reason(&policy, Call { valid: None, ..good }), Ok(Allowed::Rule(1)));
+    // A resumed TLS session, and an Envoy that does not know the attribute.
+    for valid in [Some(false), None] {
+        assert_eq!(reason(&policy, Call { valid, ..good }), Ok(Allowed::Rule(1)));
+    }
+}
+
+#[test]
+fn validation_can_be_demanded_of_every_certificate() {
+    let policy = policy(r#"{"requireValidated":true}"#);
+    let good = call("/", GATEWAY);
+    assert_eq!(reason(&policy, good), Ok(Allowed::Default));
+    for valid in [Some(false), None] {
+        assert_eq!(reason(&policy, Call { valid, ..good }), Err("unverified_certificate"));
+    }
 }
 
 #[test]

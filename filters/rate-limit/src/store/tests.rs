@@ -106,12 +106,12 @@ fn a_denial_says_exactly_when_to_come_back() {
     let store = Store::default();
     let mut worker = bucket(&[limit(2, 10 * SECOND), limit(3, 60 * SECOND)]);
     assert!(admits(&mut worker, &store, 0) && admits(&mut worker, &store, 0));
-    let denied = |instant| Ok(Taken::Denied(Denied { not_before: Instant::from_nanos(instant) }));
-    assert_eq!(worker.take(&mut store.clone(), Instant::from_nanos(0)), denied(5 * SECOND));
+    let denied = |instant, limit| Ok(Taken::Denied(Denied { not_before: Instant::from_nanos(instant), limit }));
+    assert_eq!(worker.take(&mut store.clone(), Instant::from_nanos(0)), denied(5 * SECOND, 0));
     assert!(!admits(&mut worker, &store, 5 * SECOND - 1));
     assert!(admits(&mut worker, &store, 5 * SECOND));
     // Now the slower limit is the one that denies, and the faster one is not charged for it.
-    assert_eq!(worker.take(&mut store.clone(), Instant::from_nanos(10 * SECOND)), denied(20 * SECOND));
+    assert_eq!(worker.take(&mut store.clone(), Instant::from_nanos(10 * SECOND)), denied(20 * SECOND, 1));
     assert!(admits(&mut worker, &store, 20 * SECOND));
 }
 
