@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeOwned, Expected, Unexpected};
 
 pub use self::number::Count;
 use self::tree::Node;
-use crate::logfmt::Quoted;
+use crate::{logfmt::Quoted, name::Name, route::RouteMatch};
 
 /// Why a `pluginConfig` was refused, and where in it.
 ///
@@ -74,6 +74,12 @@ impl de::Error for ConfigError {
 /// The largest `pluginConfig`, in bytes.
 const LARGEST: usize = 1 << 20;
 
+/// The longest reason: a value that is quoted in one may be as long as the configuration.
+const LONGEST_REASON: usize = 512;
+
+/// The most rules or routes.
+pub const MOST_RULES: usize = 2000;
+
 /// Parses a `pluginConfig` of at most 1 MiB. Empty input and `null` are the empty object.
 ///
 /// # Errors
@@ -87,7 +93,38 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
         json => json,
     };
     let node: Node = serde_json::from_slice(bytes).map_err(|error| ConfigError::at("", error.to_string()))?;
-    T::deserialize(&node)
+    T::deserialize(&node).map_err(|error| {
+        let reason = match error.reason.char_indices().nth(LONGEST_REASON) {
+            Some((end, _)) => format!("{}...", error.reason.get(..end).unwrap_or_default()),
+            None => error.reason,
+        };
+        ConfigError { reason, ..error }
+    })
+}
+
+/// Checks what a list of rules must be: not too long, each name once, and none behind one that takes every request.
+/// `list` is the list's name.
+///
+/// # Errors
+/// Names the first rule that is not so.
+pub fn check_rules(list: &str, rules: &[(&Name, &[RouteMatch])]) -> Result<(), ConfigError> {
+    if rules.len() > MOST_RULES {
+        return Err(ConfigError::at(list, format!("must have at most {MOST_RULES} entries, found {}", rules.len())));
+    }
+    for (index, (name, _)) in rules.iter().enumerate() {
+        if rules.iter().take(index).any(|(earlier, _)| earlier == name) {
+            let reason = format!("`{}` is the name of an earlier one", name.as_str());
+            return Err(ConfigError::at(format!("{list}[{index}].name"), reason));
+        }
+    }
+    let takes_all = |matches: &[RouteMatch]| matches.is_empty() || matches.contains(&RouteMatch::default());
+    match rules.iter().position(|(_, matches)| takes_all(matches)) {
+        Some(last) if last.saturating_add(1) < rules.len() => {
+            let reason = "can never match: an earlier one without `match` takes every request";
+            Err(ConfigError::at(format!("{list}[{}]", last.saturating_add(1)), reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +188,8 @@ mod tests {
             (r#"{"limits":[{}]}"#, "limits[0]: missing field `requests`"),
             (r#"{"limits":7}"#, "limits: must be a sequence, found 7"),
             (r#"{"limit":[]}"#, "limit: unknown field `limit`, expected `limits`"),
-            (r#"{"limits":[],"limits":[]}"#, "duplicate field `limits`"),
+            (r#"{"limits":[]}"#, "limits: must not be empty: leave it out instead"),
+            (r#"{"limits":[{"requests":1}],"limits":[]}"#, "duplicate field `limits`"),
             ("[]", "must be struct Example, found an array"),
             ("7", "must be struct Example, found 7"),
             (r#"{"limits":[[1]]}"#, "limits[0]: must be struct Inner, found an array"),
@@ -166,6 +204,12 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused_not_overflowed() {
         assert!(parse::<Example>("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_long_value_makes_no_long_reason() {
+        let json = format!(r#"{{"limits":"{}"}}"#, "é".repeat(100_000));
+        assert!(refusal(&json).len() < 2 * LONGEST_REASON);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Ambiguity {
     DoubleEscape,
     /// A slash or a backslash is escaped: `%2f`, `%5c`.
     EscapedSlash,
+    /// A `?` or `#` is escaped, behind which a reader that decodes first sees a query or a fragment.
+    EscapedEnd,
     /// It contains a backslash.
     Backslash,
     /// It contains `;`, which some applications take for parameters of a segment.
@@ -32,6 +34,8 @@ pub enum Ambiguity {
     EmptySegment,
     /// It contains `.` or `..` as a segment.
     DotSegment,
+    /// Not the path but the host: it is no plain host name, and rules look at hosts.
+    Host,
 }
 
 /// A path in the form that rules are matched against: without query, decoded, without empty and dot segments, without
@@ -144,7 +148,7 @@ fn normalize_slowly(path: &[u8]) -> NormalizedPath<'static> {
             note(Ambiguity::Parameters);
         }
         match name {
-            "" if inner.is_empty() => {}
+            "" if matches!(text.as_str(), "" | "/") => {}
             "" => note(Ambiguity::EmptySegment),
             "." => note(Ambiguity::DotSegment),
             ".." => {
@@ -178,8 +182,10 @@ fn decode(bytes: &[u8], note: &mut impl FnMut(Ambiguity)) -> Option<Vec<u8>> {
             continue;
         };
         let value = high << 4 | low;
-        if matches!(value, b'/' | b'\\') {
-            note(Ambiguity::EscapedSlash);
+        match value {
+            b'/' | b'\\' => note(Ambiguity::EscapedSlash),
+            b'?' | b'#' => note(Ambiguity::EscapedEnd),
+            _ => {}
         }
         decoded.push(value);
         changed = true;
@@ -241,6 +247,7 @@ mod tests {
             ("/api/log%2569n", DoubleEscape),
             ("/api/%25256cogin", DoubleEscape),
             ("/api/login#x", Fragment),
+            ("/api/login;%3fx", EscapedEnd),
             ("api/login", NotAbsolute),
         ] {
             assert_eq!(normal(raw), ("/api/login".into(), Some(ambiguity)), "{raw}");
@@ -252,6 +259,8 @@ mod tests {
         for raw in [&b"/\xff"[..], b"/%ff", b"/a\0", b"/%00", b"/%0a"] {
             assert_eq!(NormalizedPath::new(raw).ambiguity(), Some(Ambiguity::NotText), "{raw:?}");
         }
+        assert_eq!(normal("//"), ("/".into(), Some(Ambiguity::EmptySegment)));
+        assert_eq!(normal("/login%23x"), ("/login#x".into(), Some(Ambiguity::EscapedEnd)));
         assert_eq!(normal("/100%"), ("/100%".into(), Some(Ambiguity::BrokenEscape)));
         assert_eq!(normal(""), ("/".into(), Some(Ambiguity::NotAbsolute)));
     }

@@ -5,40 +5,43 @@
 mod pattern;
 mod tree;
 
+use std::cell::OnceCell;
+
 use serde::Deserialize;
 
 pub use self::pattern::{HeaderMatch, HostPattern, Method, PathPattern};
-use self::{pattern::normalized_host, tree::PathTree};
+use self::{pattern::NormalizedHost, tree::PathTree};
 use crate::{
     path::{Ambiguity, NormalizedPath},
     request::Request,
 };
 
-/// Conditions on a request. All given ones must hold; of the entries of one list, one is enough. An empty list is no
-/// condition.
+/// Conditions on a request. All given ones must hold; of the entries of one list, one is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteMatch {
     /// `:authority`: case, port and a dot at the end do not count.
+    #[serde(default)]
     pub hosts: Vec<HostPattern>,
     /// The normalised path.
+    #[serde(default)]
     pub paths: Vec<PathPattern>,
     /// `:method`.
+    #[serde(default)]
     pub methods: Vec<Method>,
     /// Headers; here all entries must hold.
+    #[serde(default)]
     pub headers: Vec<HeaderMatch>,
 }
 
 impl RouteMatch {
-    fn holds_but_for_the_path(&self, request: &impl Request) -> bool {
-        let holds = |pattern: &HostPattern, host: &str| pattern.matches(host);
-        (self.methods.is_empty()
-            || request.method().is_some_and(|method| self.methods.iter().any(|m| m.as_str().as_bytes() == method)))
+    fn holds_but_for_the_path(&self, request: &impl Request, host: &OnceCell<Option<NormalizedHost>>) -> bool {
+        let host = || host.get_or_init(|| request.authority().map(NormalizedHost::new)).as_ref();
+        // Case does not count in methods: an application may not care for it either.
+        let is_method = |method: &[u8]| self.methods.iter().any(|m| m.as_str().as_bytes().eq_ignore_ascii_case(method));
+        (self.methods.is_empty() || request.method().is_some_and(is_method))
             && (self.hosts.is_empty()
-                || request
-                    .authority()
-                    .and_then(normalized_host)
-                    .is_some_and(|host| self.hosts.iter().any(|pattern| holds(pattern, &host))))
+                || host().is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(&host.name))))
             && self.headers.iter().all(|header| header.matches(&request.header(header.name())))
     }
 }
@@ -57,8 +60,8 @@ pub struct Found {
 pub struct RouteTable {
     alternatives: Vec<Alternative>,
     tree: PathTree,
-    /// Alternatives without a path condition, ascending.
-    any_path: Vec<usize>,
+    /// Alternatives without a path condition.
+    any_path: Candidates,
     /// Set when the very first rule matches every request.
     first_matches_all: bool,
 }
@@ -77,7 +80,7 @@ impl RouteTable {
         let mut table = Self {
             alternatives: Vec::new(),
             tree: PathTree::default(),
-            any_path: Vec::new(),
+            any_path: Candidates::default(),
             first_matches_all: false,
         };
         for (rule, alternatives) in rules.into_iter().enumerate() {
@@ -85,7 +88,7 @@ impl RouteTable {
                 table.first_matches_all |= rule == 0 && *conditions == RouteMatch::default();
                 let index = table.alternatives.len();
                 if conditions.paths.is_empty() {
-                    table.any_path.push(index);
+                    table.any_path.add(index);
                 }
                 for path in &conditions.paths {
                     table.tree.insert(path, index);
@@ -108,30 +111,45 @@ impl RouteTable {
         if self.first_matches_all {
             return Found { rule: Some(0), ambiguity: None };
         }
-        let mut candidates = vec![self.any_path.as_slice()];
+        let mut candidates = self.any_path.clone();
         let mut ambiguity = None;
         if self.looks_at_paths()
             && let Some(raw) = request.path()
         {
             let path = NormalizedPath::new(raw);
             ambiguity = path.ambiguity();
-            self.tree.find(&path, |values| candidates.push(values));
+            self.tree.find(&path, |values| values.iter().for_each(|value| candidates.add(*value)));
         }
-        Found { rule: self.first_of(candidates, request), ambiguity }
+        let host = OnceCell::new();
+        let mut fitting = candidates.ascending().filter_map(|index| self.alternatives.get(index));
+        let found = fitting.find(|alternative| alternative.conditions.holds_but_for_the_path(request, &host));
+        if host.get().and_then(Option::as_ref).is_some_and(|host| host.is_ambiguous) {
+            ambiguity.get_or_insert(Ambiguity::Host);
+        }
+        Found { rule: found.map(|alternative| alternative.rule), ambiguity }
+    }
+}
+
+/// A set of alternatives, by index: adding costs the same however many there are, and they come out in order.
+#[derive(Debug, Clone, Default)]
+struct Candidates(Vec<u64>);
+
+impl Candidates {
+    fn add(&mut self, index: usize) {
+        let (word, bit) = (index / 64, index % 64);
+        if self.0.len() <= word {
+            self.0.resize(word.saturating_add(1), 0);
+        }
+        if let Some(bits) = self.0.get_mut(word) {
+            *bits |= 1 << bit;
+        }
     }
 
-    /// The rule of the first alternative that holds, of several ascending lists of alternatives whose path fits.
-    fn first_of(&self, mut candidates: Vec<&[usize]>, request: &impl Request) -> Option<usize> {
-        loop {
-            candidates.retain(|list| !list.is_empty());
-            let list = candidates.iter_mut().min_by_key(|list| list.first().copied())?;
-            let (first, rest) = list.split_first()?;
-            *list = rest;
-            let alternative = self.alternatives.get(*first)?;
-            if alternative.conditions.holds_but_for_the_path(request) {
-                return Some(alternative.rule);
-            }
-        }
+    fn ascending(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(|(word, bits)| {
+            let set = (0..64_usize).filter(move |bit| bits >> bit & 1 == 1);
+            set.map(move |bit| word.saturating_mul(64).saturating_add(bit))
+        })
     }
 }
 

@@ -44,12 +44,16 @@ fn label_value(value: &str) -> String {
         }
         safe.push(if c.is_control() || c == ';' { '_' } else { c });
     }
+    let mut safe = safe.into_bytes();
     for bait in BAIT {
-        if safe.contains(bait) {
-            safe = safe.replace(bait, &bait.replace('.', "_"));
+        // Each round takes a dot away, so there is a last one.
+        while let Some(at) = safe.windows(bait.len()).position(|window| window == bait.as_bytes()) {
+            for byte in safe.iter_mut().skip(at).take(bait.len()).filter(|byte| **byte == b'.') {
+                *byte = b'_';
+            }
         }
     }
-    if safe.is_empty() { "unknown".to_owned() } else { safe }
+    if safe.is_empty() { "unknown".to_owned() } else { String::from_utf8_lossy(&safe).into_owned() }
 }
 
 #[cfg(test)]
@@ -76,6 +80,7 @@ mod tests {
             ("x.wasm_filter.y", "x.wasm_filter_y"),
             ("rbac.allowed", "rbac_allowed"),
             ("line\nfeed", "line_feed"),
+            ("=.=.=", "=_=_="),
         ] {
             assert_eq!(stat_name("m", &[("k", value)]), format!("k=.={safe};.;m"), "{value}");
         }

@@ -147,6 +147,10 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConfigError> {
         match self {
+            // An empty list could mean all or nothing.
+            Node::Array(nodes) if nodes.is_empty() => {
+                Err(ConfigError::custom("must not be empty: leave it out instead"))
+            }
             Node::Array(nodes) => visitor.visit_seq(Elements { nodes, index: 0 }),
             other => Err(other.refuse(&visitor)),
         }

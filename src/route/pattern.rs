@@ -2,6 +2,13 @@
 
 use serde::{Deserialize, Deserializer, de::Error};
 
+/// The longest path pattern, in bytes, and the most segments: a tree of them is as deep as the longest one.
+const LONGEST_PATTERN: usize = 2048;
+const MOST_SEGMENTS: usize = 64;
+
+/// The longest host name (RFC 1035).
+const LONGEST_HOST: usize = 255;
+
 /// A host: `api.example.com`, `*.example.com` (any host below it, at any depth) or `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
@@ -31,10 +38,7 @@ impl<'de> Deserialize<'de> for HostPattern {
         }
         let (name, wildcard) = text.strip_prefix("*.").map_or((text.as_str(), false), |name| (name, true));
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-        let is_ipv6 = !wildcard && name.starts_with('[') && name.ends_with(']');
-        let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        let of_ipv6 = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'[' | b']');
-        if name.is_empty() || !name.bytes().all(|byte| if is_ipv6 { of_ipv6(byte) } else { of_a_host(byte) }) {
+        if !is_host_name(&name) || wildcard && name.starts_with('[') {
             let hint = "write a host name without a port, `*.` and a host name, or `*`";
             return Err(D::Error::custom(format!("invalid host `{text}`: {hint}")));
         }
@@ -42,17 +46,49 @@ impl<'de> Deserialize<'de> for HostPattern {
     }
 }
 
-/// `:authority` without port and end dot, in lowercase; `None` when it is not text.
-pub(super) fn normalized_host(authority: &[u8]) -> Option<String> {
-    let host = core::str::from_utf8(authority).ok()?;
-    let host = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
+/// A request's host in the form that patterns are matched against: in lowercase, without port and dots at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NormalizedHost {
+    pub(super) name: String,
+    /// Whether two readers may take it for different hosts.
+    pub(super) is_ambiguous: bool,
+}
+
+impl NormalizedHost {
+    /// Normalises `:authority`. What is no host is ambiguous, and its name the host that a lax reader may see in it.
+    pub(super) fn new(authority: &[u8]) -> Self {
+        let Some(text) = core::str::from_utf8(authority).ok().filter(|text| text.len() <= LONGEST_HOST) else {
+            return Self { name: String::new(), is_ambiguous: true };
+        };
+        let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+        let host = host.trim_end_matches('.');
+        let name = match host.rsplit_once(':') {
             // Of an IPv6 address only `[::1]:80` has a port.
-            if name.contains(':') && !name.ends_with(']') { host } else { name }
-        }
-        _ => host,
-    };
-    Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
+            Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
+            _ => host,
+        };
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let plain = is_host_name(&name) && {
+            let rest = text.get(name.len()..).unwrap_or_default();
+            let port = rest.strip_prefix('.').unwrap_or(rest);
+            port.is_empty() || port.strip_prefix(':').is_some_and(is_port)
+        };
+        Self { name, is_ambiguous: !plain }
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether it is a host name or an IPv6 address in brackets.
+fn is_host_name(name: &str) -> bool {
+    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let of_ipv6 = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => !address.is_empty() && address.bytes().all(of_ipv6),
+        None => !name.is_empty() && name.bytes().all(of_a_host),
+    }
 }
 
 /// A path, in the form that [`crate::path`] brings requests to.
@@ -78,7 +114,13 @@ impl PathPattern {
         if text == "*" {
             return Ok(Self { segments: Vec::new(), prefix: true });
         }
+        if text.len() > LONGEST_PATTERN {
+            return Err(format!("must be at most {LONGEST_PATTERN} bytes, found {}", text.len()));
+        }
         let path = text.strip_prefix('/').ok_or_else(|| invalid("must start with `/`"))?;
+        if path.split('/').count() > MOST_SEGMENTS {
+            return Err(format!("must have at most {MOST_SEGMENTS} segments, found {}", path.split('/').count()));
+        }
         let mut pattern = Self { segments: Vec::new(), prefix: false };
         let path = path.strip_suffix('/').unwrap_or(path);
         if path.is_empty() {

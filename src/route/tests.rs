@@ -34,7 +34,11 @@ impl Request for Fake {
 }
 
 fn table(rules: Value) -> RouteTable {
-    let rules: Vec<Vec<RouteMatch>> = config::parse(rules.to_string().as_bytes()).unwrap();
+    let parse = |rule: &Value| match rule {
+        Value::Array(alternatives) if alternatives.is_empty() => Vec::new(),
+        alternatives => config::parse(alternatives.to_string().as_bytes()).unwrap(),
+    };
+    let rules: Vec<Vec<RouteMatch>> = rules.as_array().unwrap().iter().map(parse).collect();
     RouteTable::new(rules.iter().map(Vec::as_slice))
 }
 
@@ -107,10 +111,37 @@ fn hosts_ignore_case_port_and_end_dot() {
         (Some("example.com"), None),
         (Some(".example.com"), None),
         (Some("api.example.com.evil.org"), None),
-        (Some("api.example.com:80:80"), None),
         (None, None),
     ] {
-        assert_eq!(table.find(&Fake { authority, ..Fake::default() }).rule, expected, "{authority:?}");
+        let found = table.find(&Fake { authority, ..Fake::default() });
+        assert_eq!((found.rule, found.ambiguity), (expected, None), "{authority:?}");
+    }
+}
+
+#[test]
+fn what_is_no_plain_host_is_ambiguous_and_falls_under_the_rule_of_the_host_in_it() {
+    let table = table(json!([[{"hosts": ["api.example.com"]}], []]));
+    for (authority, rule) in [
+        ("api.example.com..", 0),
+        ("api.example.com.:443.", 0),
+        ("user@api.example.com", 0),
+        ("API.example.com:80:80", 1),
+        ("%61pi.example.com", 1),
+        ("", 1),
+        ("[::1", 1),
+    ] {
+        let found = table.find(&Fake { authority: Some(authority), ..Fake::default() });
+        assert_eq!(found, Found { rule: Some(rule), ambiguity: Some(Ambiguity::Host) }, "{authority:?}");
+    }
+    let long: &'static str = String::leak("a".repeat(60_000));
+    assert_eq!(table.find(&Fake { authority: Some(long), ..Fake::default() }).ambiguity, Some(Ambiguity::Host));
+}
+
+#[test]
+fn a_method_in_another_case_is_no_other_method() {
+    let table = table(json!([[{"methods": ["DELETE"]}], []]));
+    for method in ["DELETE", "delete", "Delete"] {
+        assert_eq!(table.find(&Fake { method: Some(method), ..Fake::default() }).rule, Some(0), "{method}");
     }
 }
 
@@ -161,6 +192,12 @@ fn reads_nothing_when_the_first_rule_takes_everything() {
 #[test]
 fn says_what_is_wrong_and_where() {
     for (rules, message) in [
+        (json!([{"paths": []}]), "[0].paths: must not be empty: leave it out instead"),
+        (json!([{"paths": ["/a".repeat(65)]}]), "[0].paths[0]: must have at most 64 segments, found 65"),
+        (
+            json!([{"paths": ["/".to_owned() + &"a".repeat(2048)]}]),
+            "[0].paths[0]: must be at most 2048 bytes, found 2049",
+        ),
         (json!([{"paths": ["login"]}]), "[0].paths[0]: invalid path `login`: must start with `/`"),
         (
             json!([{}, {"paths": ["/", "/a/*/b"]}]),

@@ -16,9 +16,9 @@ struct Node {
     /// Ascending by segment.
     literals: Vec<(Box<str>, Node)>,
     variable: Option<Box<Node>>,
-    /// What matches a path that ends here, ascending.
+    /// What matches a path that ends here.
     exact: Vec<usize>,
-    /// What matches a path that ends here or goes on, ascending.
+    /// What matches a path that ends here or goes on.
     prefix: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ impl PathTree {
         self.patterns == 0
     }
 
-    /// Adds a pattern. Values must come in ascending order.
+    /// Adds a pattern.
     pub(super) fn insert(&mut self, pattern: &PathPattern, value: usize) {
         self.patterns = self.patterns.saturating_add(1);
         let mut node = &mut self.root;
@@ -59,7 +59,7 @@ impl PathTree {
         if pattern.prefix { node.prefix.push(value) } else { node.exact.push(value) }
     }
 
-    /// Hands over the values of all patterns that match `path`, as lists that are each in ascending order.
+    /// Hands over the values of all patterns that match `path`, in no order.
     pub(super) fn find<'a>(&'a self, path: &NormalizedPath<'_>, mut found: impl FnMut(&'a [usize])) {
         // More than one node only where a literal and a variable both fit.
         let mut nodes = vec![&self.root];

@@ -191,6 +191,7 @@ pub fn bootstrap(listeners: &[Listener], clusters: Vec<Value>) -> Value {
     json!({
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+        "stats_flush_interval": "0.1s",
         "stats_config": {"stats_tags": LABELS.map(tag)},
         "static_resources": {
             "listeners": listeners.iter().map(Listener::to_json).collect::<Vec<_>>(),

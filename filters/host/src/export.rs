@@ -60,6 +60,7 @@ impl<P: Plugin> Dispatcher<P> {
         match plugin {
             Ok(plugin) => {
                 self.roots.retain(|(id, _)| *id != context);
+                plugin.report(true);
                 self.roots.push((context, Some(plugin)));
                 true
             }
@@ -102,9 +103,11 @@ impl<P: Plugin> Dispatcher<P> {
             self.streams.remove(&context);
         }
         if let Some(index) = self.roots.iter().position(|(id, _)| *id == context)
-            && let (_, Some(mut plugin)) = self.roots.swap_remove(index)
+            && let (_, Some(plugin)) = self.roots.swap_remove(index)
         {
-            plugin.on_delete();
+            plugin.report(false);
+            // Another plugin may have the same configuration.
+            self.roots.iter().filter_map(|(_, plugin)| plugin.as_ref()).for_each(|plugin| plugin.report(true));
         }
     }
 

@@ -48,8 +48,8 @@ pub trait Plugin: Sized {
     /// A request has ended. `stream` is what [`Plugin::on_request_headers`] left, if it ran.
     fn on_log(&mut self, _request: &HostRequest, _stream: Option<Self::Stream>) {}
 
-    /// The configuration is in use no more.
-    fn on_delete(&mut self) {}
+    /// Says by the gauge `tollgate_config_info` whether the configuration is in force.
+    fn report(&self, in_force: bool);
 
     /// Answers a request that no configuration could be found for.
     fn on_unconfigured() -> Flow;

@@ -15,7 +15,7 @@ pub struct HostRequest {
     path: Lazy,
     method: Lazy,
     authority: Lazy,
-    headers: OnceCell<Vec<u8>>,
+    headers: OnceCell<Vec<(Vec<u8>, Vec<u8>)>>,
     attributes: [Lazy; Attribute::ALL.len()],
 }
 
@@ -41,9 +41,13 @@ impl Request for HostRequest {
 
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
         // The host's look-up by name returns a repeated header's first value alone (CVE-2026-31838).
-        let map = self.headers.get_or_init(|| abi::headers(abi::REQUEST_HEADERS).unwrap_or_default());
-        let named = |(key, value): (&[u8], &[u8])| key.eq_ignore_ascii_case(name.as_bytes()).then(|| value.to_vec());
-        pairs::decode(map).unwrap_or_default().into_iter().filter_map(named).collect()
+        let headers = self.headers.get_or_init(|| {
+            let map = abi::headers(abi::REQUEST_HEADERS).unwrap_or_default();
+            let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
+            pairs::decode(&map).unwrap_or_default().into_iter().map(owned).collect()
+        });
+        let named = headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        named.map(|(_, value)| value.clone()).collect()
     }
 
     fn attribute(&self, attribute: Attribute) -> Option<&[u8]> {

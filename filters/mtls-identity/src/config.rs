@@ -165,15 +165,15 @@ impl Config {
     /// Names the path to what is wrong and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let config: Self = config::parse(bytes)?;
+        let named: Vec<_> = config.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
+        config::check_rules("rules", &named)?;
+        if let Some(index) = config.exempt.iter().position(|exempt| *exempt == RouteMatch::default()) {
+            return Err(ConfigError::at(
+                format!("exempt[{index}]"),
+                "must have a condition: it would exempt everything",
+            ));
+        }
         for (index, rule) in config.rules.iter().enumerate() {
-            if config.rules.iter().take(index).any(|earlier| earlier.name == rule.name) {
-                let reason = format!("`{}` is the name of an earlier rule", rule.name.as_str());
-                return Err(ConfigError::at(format!("rules[{index}].name"), reason));
-            }
-            if rule.allow.as_ref().is_some_and(Vec::is_empty) {
-                let reason = "must not be empty: leave it out to allow every verified peer";
-                return Err(ConfigError::at(format!("rules[{index}].allow"), reason));
-            }
             for (list, peers) in [("allow", rule.allow.as_deref().unwrap_or_default()), ("deny", &rule.deny)] {
                 for (entry, peer) in peers.iter().enumerate() {
                     let path = format!("rules[{index}].{list}[{entry}]");
@@ -225,9 +225,7 @@ mod tests {
     }
 
     fn matches(principal: &str, id: &str, aliases: &str) -> bool {
-        let json = format!(
-            r#"{{"trustDomains":[{aliases}],"rules":[{{"name":"a","allow":[{{"principals":["{principal}"]}}]}}]}}"#
-        );
+        let json = format!(r#"{{{aliases}"rules":[{{"name":"a","allow":[{{"principals":["{principal}"]}}]}}]}}"#);
         let config = Config::parse(json.as_bytes()).unwrap();
         let id = SpiffeId::parse(id.as_bytes()).unwrap();
         config.rules[0].allow.as_ref().unwrap()[0].matches(&id, &config.trust_domains)
@@ -253,7 +251,7 @@ mod tests {
 
     #[test]
     fn aliases_of_our_trust_domain_are_one() {
-        let aliases = r#""new","old""#;
+        let aliases = r#""trustDomains":["new","old"],"#;
         assert!(matches("new/ns/a/sa/b", "spiffe://old/ns/a/sa/b", aliases));
         assert!(matches("old/ns/a/sa/b", "spiffe://new/ns/a/sa/b", aliases));
         assert!(!matches("new/ns/a/sa/b", "spiffe://other/ns/a/sa/b", aliases));
@@ -263,15 +261,19 @@ mod tests {
     fn says_what_is_wrong_and_where() {
         for (json, message) in [
             (r#"{"rules":[{"name":"a","allow":[{}]}]}"#, "rules[0].allow[0]: must have `principals` or `namespaces`"),
+            (r#"{"rules":[]}"#, "rules: must not be empty: leave it out instead"),
+            (r#"{"exempt":[{}]}"#, "exempt[0]: must have a condition: it would exempt everything"),
+            (r#"{"exempt":[{"paths":[]}]}"#, "exempt[0].paths: must not be empty: leave it out instead"),
             (
-                r#"{"rules":[{"name":"a","allow":[]}]}"#,
-                "rules[0].allow: must not be empty: leave it out to allow every verified peer",
+                r#"{"rules":[{"name":"a"},{"name":"b","deny":[{"namespaces":["x"]}]}]}"#,
+                "rules[1]: can never match: an earlier one without `match` takes every request",
             ),
+            (r#"{"rules":[{"name":"a","allow":[]}]}"#, "rules[0].allow: must not be empty: leave it out instead"),
             (
                 r#"{"trustDomains":["td"],"rules":[{"name":"a","deny":[{"principals":["td/a","other/a"]}]}]}"#,
                 "rules[0].deny[0].principals[1]: can never match: not of one of `trustDomains`",
             ),
-            (r#"{"rules":[{"name":"a"},{"name":"a"}]}"#, "rules[1].name: `a` is the name of an earlier rule"),
+            (r#"{"rules":[{"name":"a"},{"name":"a"}]}"#, "rules[1].name: `a` is the name of an earlier one"),
             (
                 r#"{"rules":[{"name":"a","deny":[{"principals":["td/ns/a*/sa/b"]}]}]}"#,
                 "rules[0].deny[0].principals[0]: invalid principal `td/ns/a*/sa/b`: a path segment must be characters of A-Z, a-z, 0-9, `.`, `_`, `-`, and not `.` or `..`",

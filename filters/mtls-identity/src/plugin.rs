@@ -77,7 +77,7 @@ impl Plugin for MtlsIdentity {
     fn configure(_: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
         let rule = |name: &str| Rule { allowed: decisions(name, "allowed", "-"), denials: Denials::new(name) };
-        let plugin = Self {
+        Ok(Self {
             policy: Policy::new(&config),
             rules: config.rules.iter().map(|config| rule(config.name.as_str())).collect(),
             exempt: decisions("__exempt__", "allowed", "-"),
@@ -86,9 +86,7 @@ impl Plugin for MtlsIdentity {
             outbound_said: false,
             no_rule: Denials::new("__default__"),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
-        };
-        plugin.info.record(1);
-        Ok(plugin)
+        })
     }
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<()>) {
@@ -111,8 +109,8 @@ impl Plugin for MtlsIdentity {
         (Flow::Continue, None)
     }
 
-    fn on_delete(&mut self) {
-        self.info.record(0);
+    fn report(&self, in_force: bool) {
+        self.info.record(u64::from(in_force));
     }
 
     /// Without a configuration nobody is known to be welcome.

@@ -1,6 +1,6 @@
 //! The decision on one request. Denies unless something says otherwise.
 
-use tollgate::{request::Request, route::RouteTable, spiffe::TrustDomain};
+use tollgate::{path::Ambiguity, request::Request, route::RouteTable, spiffe::TrustDomain};
 
 use crate::{
     config::{Config, Default, PeerMatch},
@@ -57,6 +57,8 @@ pub enum Reason {
     NoIdentity(NoIdentity),
     /// Two readers may take the path for different ones, and the rules go by path.
     AmbiguousPath,
+    /// The host is no plain host name, and the rules go by host.
+    AmbiguousHost,
     /// The rule's `deny` has the peer.
     DeniedByRule,
     /// The rule's `allow` does not have the peer.
@@ -72,6 +74,7 @@ impl Reason {
         match self {
             Self::NoIdentity(reason) => reason.as_str(),
             Self::AmbiguousPath => "ambiguous_path",
+            Self::AmbiguousHost => "ambiguous_host",
             Self::DeniedByRule => "denied_by_rule",
             Self::NotAllowed => "not_allowed",
             Self::NoRule => "no_rule",
@@ -112,8 +115,10 @@ impl Policy {
             Ok(id) => id,
             Err(reason) => return denied(found.rule, Reason::NoIdentity(reason)),
         };
-        if found.ambiguity.is_some() {
-            return denied(found.rule, Reason::AmbiguousPath);
+        match found.ambiguity {
+            None => {}
+            Some(Ambiguity::Host) => return denied(found.rule, Reason::AmbiguousHost),
+            Some(_) => return denied(found.rule, Reason::AmbiguousPath),
         }
         let Some((index, rule)) = found.rule.and_then(|index| Some((index, self.rules.get(index)?))) else {
             return match self.default {

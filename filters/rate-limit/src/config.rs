@@ -72,16 +72,11 @@ impl Config {
 
         let Fields { rules } = config::parse(bytes)?;
         let rules = rules.unwrap_or_else(default_rules);
-        if rules.is_empty() {
-            return Err(ConfigError::at("rules", "must not be empty: leave it out for 100 requests a minute"));
-        }
+        let named: Vec<_> = rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
+        config::check_rules("rules", &named)?;
         for (index, rule) in rules.iter().enumerate() {
-            if rules.iter().take(index).any(|earlier| earlier.name == rule.name) {
-                let reason = format!("`{}` is the name of an earlier rule", rule.name.as_str());
-                return Err(ConfigError::at(format!("rules[{index}].name"), reason));
-            }
-            if !(1..=MOST_LIMITS).contains(&rule.limits.len()) {
-                let reason = format!("must have 1 to {MOST_LIMITS} entries, found {}", rule.limits.len());
+            if rule.limits.len() > MOST_LIMITS {
+                let reason = format!("must have at most {MOST_LIMITS} entries, found {}", rule.limits.len());
                 return Err(ConfigError::at(format!("rules[{index}].limits"), reason));
             }
         }
@@ -131,7 +126,7 @@ mod tests {
     fn says_what_is_wrong_and_where() {
         let limits = r#""limits":[{"requests":1,"per":"1s"}]"#;
         for (json, message) in [
-            (r#"{"rules":[]}"#.to_owned(), "rules: must not be empty: leave it out for 100 requests a minute"),
+            (r#"{"rules":[]}"#.to_owned(), "rules: must not be empty: leave it out instead"),
             (
                 format!(
                     r#"{{"rules":[{{"name":"a",{limits}}},{{"name":"b",{limits}}},{{"name":"c","limits":[{{"requests":0,"per":"1s"}}]}}]}}"#
@@ -140,11 +135,11 @@ mod tests {
             ),
             (
                 format!(r#"{{"rules":[{{"name":"a",{limits}}},{{"name":"a",{limits}}}]}}"#),
-                "rules[1].name: `a` is the name of an earlier rule",
+                "rules[1].name: `a` is the name of an earlier one",
             ),
             (
                 r#"{"rules":[{"name":"a","limits":[]}]}"#.to_owned(),
-                "rules[0].limits: must have 1 to 8 entries, found 0",
+                "rules[0].limits: must not be empty: leave it out instead",
             ),
             (
                 r#"{"rules":[{"name":"a","limits":[{"requests":1,"per":"1"}]}]}"#.to_owned(),

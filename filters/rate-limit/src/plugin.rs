@@ -54,15 +54,13 @@ impl Plugin for RateLimit {
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
         let scope = Scope { plugin: &root.name, root_id: &root.root_id };
-        let plugin = Self {
+        Ok(Self {
             policy: Policy::new(&config, &scope),
             rules: config.rules.iter().map(|rule| Rule::new(rule.name.as_str())).collect(),
             // Traffic that no rule is for: a limit that matches nothing shows here.
             unmatched: decisions("__unmatched__", "allowed"),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
-        };
-        plugin.info.record(1);
-        Ok(plugin)
+        })
     }
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<()>) {
@@ -100,8 +98,8 @@ impl Plugin for RateLimit {
         (Flow::Continue, None)
     }
 
-    fn on_delete(&mut self) {
-        self.info.record(0);
+    fn report(&self, in_force: bool) {
+        self.info.record(u64::from(in_force));
     }
 
     /// A limiter that cannot limit lets requests through: it protects a service, it does not guard one.

@@ -37,6 +37,14 @@ struct Written {
     at: Instant,
 }
 
+/// What the store had.
+struct Found {
+    levels: Vec<Level>,
+    version: Option<Version>,
+    /// Whether the levels are those of other limits, carried over.
+    carried_over: bool,
+}
+
 /// A denial, and when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denied {
@@ -87,16 +95,19 @@ impl Bucket {
             return Ok(Taken::Admitted);
         }
         loop {
-            let (levels, version) = self.read(store, now)?;
-            let after = match self.decide(&levels, now) {
-                Ok(after) => after,
+            let found = self.read(store, now)?;
+            match self.decide(&found.levels, now) {
+                Ok(after) => {
+                    if self.write(store, after, found.version, now)? == Swap::Done {
+                        return Ok(Taken::Admitted);
+                    }
+                }
+                // What was carried over must refill by the new limit from now on, so it is written even so.
+                Err(_) if found.carried_over && self.write(store, found.levels, found.version, now)? != Swap::Done => {}
                 Err(denied) => {
                     self.denied = Some(denied);
                     return Ok(Taken::Denied(denied));
                 }
-            };
-            if self.write(store, after, version, now)? == Swap::Done {
-                return Ok(Taken::Admitted);
             }
         }
     }
@@ -117,10 +128,13 @@ impl Bucket {
         denied.map_or(Ok(after), Err)
     }
 
-    fn read(&self, store: &mut impl SharedStore, now: Instant) -> Result<(Vec<Level>, Option<Version>), StoreError> {
+    fn read(&self, store: &mut impl SharedStore, now: Instant) -> Result<Found, StoreError> {
         Ok(match store.get(&self.key)? {
-            None => (vec![Level::FULL; self.limits.len()], None),
-            Some((value, version)) => (self.decode(&value, now), Some(version)),
+            None => Found { levels: vec![Level::FULL; self.limits.len()], version: None, carried_over: false },
+            Some((value, version)) => {
+                let (levels, carried_over) = self.decode(&value, now);
+                Found { levels, version: Some(version), carried_over }
+            }
         })
     }
 
@@ -151,16 +165,24 @@ impl Bucket {
         value
     }
 
-    /// The levels in `value`. A limit that was changed by a push keeps its bucket's fill ratio; one that is new starts
-    /// full.
-    fn decode(&self, value: &[u8], now: Instant) -> Vec<Level> {
-        let mut entries = value.chunks_exact(ENTRY).map(decode_entry);
-        let levels = self.limits.iter().map(|limit| match entries.next().flatten() {
-            Some((old, level)) if old == *limit => level,
-            Some((old, level)) => level.carried_over(&old, limit, now),
-            None => Level::FULL,
+    /// The levels in `value`, and whether they are those of other limits. A limit that was changed by a push keeps its
+    /// bucket's fill ratio, wherever it stands in the list; one that is new starts full.
+    fn decode(&self, value: &[u8], now: Instant) -> (Vec<Level>, bool) {
+        let entries: Vec<(Limit, Level)> = value.chunks_exact(ENTRY).filter_map(decode_entry).collect();
+        if entries.len() == self.limits.len() && entries.iter().zip(&self.limits).all(|((old, _), new)| old == new) {
+            return (entries.into_iter().map(|(_, level)| level).collect(), false);
+        }
+        let same_place = |index| entries.get(index).filter(|_| entries.len() == self.limits.len());
+        let levels = self.limits.iter().enumerate().map(|(index, limit)| {
+            let same = entries.iter().find(|(old, _)| old == limit);
+            let same_period = || entries.iter().find(|(old, _)| old.per == limit.per);
+            match same.or_else(same_period).or_else(|| same_place(index)) {
+                Some((old, level)) if old == limit => *level,
+                Some((old, level)) => level.carried_over(old, limit, now),
+                None => Level::FULL,
+            }
         });
-        levels.collect()
+        (levels.collect(), true)
     }
 }
 

@@ -68,12 +68,8 @@ impl Config {
             let reason = format!("must be at least the number of routes, {}, found {max_series}", routes.len());
             return Err(ConfigError::at("maxSeries", reason));
         }
-        for (index, route) in routes.iter().enumerate() {
-            if routes.iter().take(index).any(|earlier| earlier.name == route.name) {
-                let reason = format!("`{}` is the name of an earlier route", route.name.as_str());
-                return Err(ConfigError::at(format!("routes[{index}].name"), reason));
-            }
-        }
+        let named: Vec<_> = routes.iter().map(|route| (&route.name, route.matches.as_slice())).collect();
+        config::check_rules("routes", &named)?;
         Ok(Self { routes, output, max_series })
     }
 }
@@ -94,7 +90,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong_and_where() {
         for (json, message) in [
-            (r#"{"routes":[{"name":"a"},{"name":"a"}]}"#, "routes[1].name: `a` is the name of an earlier route"),
+            (r#"{"routes":[{"name":"a"},{"name":"a"}]}"#, "routes[1].name: `a` is the name of an earlier one"),
             (r#"{"maxSeries":100001}"#, "maxSeries: must be at most 100000, found 100001"),
             (
                 r#"{"maxSeries":1,"routes":[{"name":"a"},{"name":"b"}]}"#,

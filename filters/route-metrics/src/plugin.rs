@@ -59,15 +59,13 @@ impl Plugin for RouteMetrics {
             let method = method.map_or("GET", |method| labels::method(Some(method.as_str().as_bytes())));
             let _ = Series::define(&Labels::at_start(route.name.as_str(), method));
         }
-        let plugin = Self {
+        Ok(Self {
             routes: RouteTable::new(config.routes.iter().map(|route| route.matches.as_slice())),
             names: config.routes.iter().map(|route| route.name.as_str().to_owned()).collect(),
             series: SeriesTable::new(config.max_series, Series::define(&Labels::other())),
             dropped: Counter::define(&stat_name("tollgate_series_dropped_total", &[("filter", Self::NAME)])),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
-        };
-        plugin.info.record(1);
-        Ok(plugin)
+        })
     }
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Stream>) {
@@ -82,8 +80,8 @@ impl Plugin for RouteMetrics {
         series.duration.record(duration);
     }
 
-    fn on_delete(&mut self) {
-        self.info.record(0);
+    fn report(&self, in_force: bool) {
+        self.info.record(u64::from(in_force));
     }
 
     fn on_unconfigured() -> Flow {

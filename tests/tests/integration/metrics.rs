@@ -94,7 +94,10 @@ async fn every_request_is_counted_once_with_labels_that_mean_something() {
         let mangled = |line: &&str| line.contains("tollgate") && (line.starts_with("envoy_") || line.contains("___"));
         assert_eq!(text.lines().find(mangled), None);
         assert!(!text.contains("hunter2") && !text.contains("unlisted"), "{text}");
-        assert_eq!(envoy.total("tollgate_request_duration_milliseconds_count", &[("route", "posts")]).await, 7);
+        // Histograms are merged when Envoy flushes its stats.
+        let durations =
+            async || envoy.total("tollgate_request_duration_milliseconds_count", &[("route", "posts")]).await;
+        envoy.wait_until("seven durations are counted", async || durations().await == 7).await;
         for filter in ["route_metrics", "mtls_identity", "rate_limit"] {
             let info = envoy.prometheus("tollgate_config_info", &[("filter", filter), ("version", "0.1.0")]).await;
             assert!(matches!(&info[..], [(_, 1)]), "{info:?}");

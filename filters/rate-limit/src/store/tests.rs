@@ -162,6 +162,41 @@ fn a_push_keeps_the_fill_ratio_and_a_limit_that_comes_back_is_not_fresh() {
 }
 
 #[test]
+fn a_raised_limit_refills_at_once_though_everybody_is_denied() {
+    let store = Store::default();
+    let (slow, fast) = (limit(10, 3600 * SECOND), limit(10, SECOND));
+    let mut old = bucket(&[slow]);
+    assert_eq!((0..20).filter(|_| admits(&mut old, &store, 0)).count(), 10);
+    let mut new = vec![bucket(&[fast]); 2];
+    assert!(!admits(&mut new[0], &store, 0) && !admits(&mut new[1], &store, 0));
+    assert!(admits(&mut new[0], &store, SECOND / 10), "ten a second");
+    assert!(!admits(&mut new[1], &store, SECOND / 10));
+}
+
+#[test]
+fn a_lowered_limit_is_not_refilled_by_the_old_one() {
+    let store = Store::default();
+    let mut old = bucket(&[limit(1000, SECOND)]);
+    assert_eq!((0..2000).filter(|_| admits(&mut old, &store, 0)).count(), 1000);
+    let lowered = limit(1000, 86_400 * SECOND);
+    assert!(!admits(&mut bucket(&[lowered]), &store, 0));
+    let later = (0..2000).filter(|_| admits(&mut bucket(&[lowered]), &store, SECOND)).count();
+    assert_eq!(later, 0, "one in 86.4 s");
+}
+
+#[test]
+fn limits_keep_their_levels_when_they_move_or_go() {
+    let (minute, day) = (limit(100, 60 * SECOND), limit(50, 86_400 * SECOND));
+    for pushed in [vec![day], vec![day, minute], vec![limit(7, SECOND), minute, day]] {
+        let store = Store::default();
+        let mut old = bucket(&[minute, day]);
+        assert_eq!((0..200).filter(|_| admits(&mut old, &store, 0)).count(), 50);
+        let after = (0..200).filter(|_| admits(&mut bucket(&pushed), &store, 1)).count();
+        assert_eq!(after, 0, "{pushed:?}");
+    }
+}
+
+#[test]
 fn a_value_that_nobody_could_have_written_is_a_full_bucket() {
     let store = Store::default();
     for value in [&b""[..], b"x", &[0; ENTRY], &[0xff; ENTRY - 1]] {
