@@ -146,6 +146,13 @@ async fn a_wrong_configuration_never_replaces_a_good_one() {
         envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
         let after = flood(address, "/", 4, Duration::from_millis(200)).await;
         assert!(after.of(200) <= 1, "a push is no fresh allowance: {after:?}");
+        // A raised limit refills by its own rate at once, also while everybody is being denied.
+        let reloaded = envoy.stat(RELOADED).await;
+        let fast = json!({"rules": [{"name": "r", "limits": [{"requests": 6000, "per": "1m", "burst": 10}]}]});
+        discover(directory.path(), &fast.to_string());
+        envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
+        let after = flood(address, "/", 4, Duration::from_secs(1)).await;
+        assert!((90..=112).contains(&after.of(200)), "a hundred a second: {after:?}");
         let reloaded = envoy.stat(RELOADED).await;
         discover(directory.path(), &limit(7).replace("\"r\"", "\"other\""));
         envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
