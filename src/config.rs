@@ -102,6 +102,19 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
     })
 }
 
+/// Checks that no entry of `exempt` takes every request.
+///
+/// # Errors
+/// Names the first one that does.
+pub fn check_exempt(exempt: &[RouteMatch]) -> Result<(), ConfigError> {
+    match exempt.iter().position(|exempt| *exempt == RouteMatch::default()) {
+        Some(index) => {
+            Err(ConfigError::at(format!("exempt[{index}]"), "must have a condition: it would exempt everything"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Checks what a list of rules must be: not too long, each name once, and none behind one that takes every request.
 /// `list` is the list's name.
 ///

@@ -99,6 +99,19 @@ impl RouteTable {
         table
     }
 
+    /// Compiles the exemptions of a configuration, as one rule; none is no rule.
+    #[must_use]
+    pub fn of_exemptions(exempt: &[RouteMatch]) -> Self {
+        Self::new(Some(exempt).filter(|exempt| !exempt.is_empty()))
+    }
+
+    /// Whether a rule matches and there are no two ways to read the request.
+    #[must_use]
+    pub fn takes_for_certain(&self, request: &impl Request) -> bool {
+        let found = self.find(request);
+        found.rule.is_some() && found.ambiguity.is_none()
+    }
+
     /// Whether any rule looks at the path.
     #[must_use]
     pub fn looks_at_paths(&self) -> bool {

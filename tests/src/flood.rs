@@ -46,12 +46,15 @@ impl Flooded {
 /// # Panics
 /// A connection failed.
 pub async fn flood(address: SocketAddr, path: &'static str, connections: usize, length: Duration) -> Flooded {
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        open.push(Connection::open(address).await.expect("connects"));
+    }
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..connections {
+    for mut connection in open {
         tasks.spawn(async move {
             let mut statuses = BTreeMap::<u16, u64>::new();
-            let mut connection = Connection::open(address).await.expect("connects");
             while start.elapsed() < length {
                 let answer = connection.get(path).await.expect("answers");
                 *statuses.entry(answer.status).or_default() += 1;

@@ -167,12 +167,7 @@ impl Config {
         let config: Self = config::parse(bytes)?;
         let named: Vec<_> = config.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
         config::check_rules("rules", &named)?;
-        if let Some(index) = config.exempt.iter().position(|exempt| *exempt == RouteMatch::default()) {
-            return Err(ConfigError::at(
-                format!("exempt[{index}]"),
-                "must have a condition: it would exempt everything",
-            ));
-        }
+        config::check_exempt(&config.exempt)?;
         for (index, rule) in config.rules.iter().enumerate() {
             for (list, peers) in [("allow", rule.allow.as_deref().unwrap_or_default()), ("deny", &rule.deny)] {
                 for (entry, peer) in peers.iter().enumerate() {

@@ -86,12 +86,11 @@ impl Policy {
     /// Compiles a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let exempt = Some(config.exempt.as_slice()).filter(|exempt| !exempt.is_empty());
         let otherwise = if config.rules.is_empty() { Default::Allow } else { Default::Deny };
         Self {
             trust_domains: config.trust_domains.clone(),
             require_validated: config.require_validated,
-            exempt: RouteTable::new(exempt),
+            exempt: RouteTable::of_exemptions(&config.exempt),
             routes: RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice())),
             rules: config
                 .rules
@@ -106,8 +105,7 @@ impl Policy {
     pub fn decide(&self, request: &impl Request) -> Verdict {
         let denied = |rule, reason| Verdict::Denied { rule, reason };
 
-        let exempt = self.exempt.find(request);
-        if exempt.rule.is_some() && exempt.ambiguity.is_none() {
+        if self.exempt.takes_for_certain(request) {
             return Verdict::Allowed(Allowed::Exempt);
         }
         let found = self.routes.find(request);

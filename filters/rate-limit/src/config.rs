@@ -22,6 +22,8 @@ const DEFAULT_PER: Duration = Duration::from_nanos(60_000_000_000);
 pub struct Config {
     /// First match wins.
     pub rules: Vec<RuleConfig>,
+    /// Requests that no rule is for.
+    pub exempt: Vec<RouteMatch>,
 }
 
 /// A rule: which requests, and how many of them.
@@ -35,6 +37,20 @@ pub struct RuleConfig {
     pub matches: Vec<RouteMatch>,
     /// All of them must admit a request, or it is charged to none.
     pub limits: Vec<LimitConfig>,
+    /// What becomes of a request that the limits do not admit.
+    #[serde(default)]
+    pub mode: Mode,
+}
+
+/// What becomes of a request that the limits do not admit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// It is turned away.
+    #[default]
+    Enforce,
+    /// It passes, and is counted and logged as one that would not have.
+    Shadow,
 }
 
 /// A limit as users write it.
@@ -68,9 +84,11 @@ impl Config {
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         struct Fields {
             rules: Option<Vec<RuleConfig>>,
+            #[serde(default)]
+            exempt: Vec<RouteMatch>,
         }
 
-        let Fields { rules } = config::parse(bytes)?;
+        let Fields { rules, exempt } = config::parse(bytes)?;
         let rules = rules.unwrap_or_else(default_rules);
         let named: Vec<_> = rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
         config::check_rules("rules", &named)?;
@@ -80,7 +98,8 @@ impl Config {
                 return Err(ConfigError::at(format!("rules[{index}].limits"), reason));
             }
         }
-        Ok(Self { rules })
+        config::check_exempt(&exempt)?;
+        Ok(Self { rules, exempt })
     }
 }
 
@@ -89,7 +108,7 @@ fn default_rules() -> Vec<RuleConfig> {
         .map(|requests| LimitConfig { requests, per: DEFAULT_PER, burst: None })
         .into_iter()
         .collect();
-    vec![RuleConfig { name: Name::default_rule(), matches: Vec::new(), limits }]
+    vec![RuleConfig { name: Name::default_rule(), matches: Vec::new(), limits, mode: Mode::Enforce }]
 }
 
 #[cfg(test)]
@@ -152,9 +171,14 @@ mod tests {
             (format!(r#"{{"rules":[{{{limits}}}]}}"#), "rules[0]: missing field `name`"),
             (
                 format!(r#"{{"rules":[{{"name":"a",{limits},"burst":3}}]}}"#),
-                "rules[0].burst: unknown field `burst`, expected one of `name`, `match`, `limits`",
+                "rules[0].burst: unknown field `burst`, expected one of `name`, `match`, `limits`, `mode`",
             ),
-            (r#"{"rule":[]}"#.to_owned(), "rule: unknown field `rule`, expected `rules`"),
+            (r#"{"rule":[]}"#.to_owned(), "rule: unknown field `rule`, expected `rules` or `exempt`"),
+            (r#"{"exempt":[{}]}"#.to_owned(), "exempt[0]: must have a condition: it would exempt everything"),
+            (
+                format!(r#"{{"rules":[{{"name":"a","mode":"off",{limits}}}]}}"#),
+                "rules[0].mode: unknown variant `off`, expected `enforce` or `shadow`",
+            ),
         ] {
             assert_eq!(refusal(&json), message, "{json}");
         }

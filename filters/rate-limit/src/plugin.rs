@@ -17,6 +17,7 @@ struct RateLimit {
     policy: Policy,
     rules: Vec<Rule>,
     unmatched: Counter,
+    exempt: Counter,
     info: Gauge,
 }
 
@@ -25,6 +26,7 @@ struct Rule {
     name: String,
     allowed: Counter,
     limited: Counter,
+    shadow_limited: Counter,
     error: Counter,
     log: Throttle,
 }
@@ -36,6 +38,7 @@ impl Rule {
             name: name.to_owned(),
             allowed: counter("allowed"),
             limited: counter("limited"),
+            shadow_limited: counter("shadow_limited"),
             error: counter("error"),
             log: Throttle::default(),
         }
@@ -59,6 +62,7 @@ impl Plugin for RateLimit {
             rules: config.rules.iter().map(|rule| Rule::new(rule.name.as_str())).collect(),
             // Traffic that no rule is for: a limit that matches nothing shows here.
             unmatched: decisions("__unmatched__", "allowed"),
+            exempt: decisions("__exempt__", "allowed"),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         })
     }
@@ -67,6 +71,15 @@ impl Plugin for RateLimit {
         let now = host::now();
         match self.policy.decide(request, &mut SharedData, now) {
             Verdict::Unmatched => self.unmatched.increment(),
+            Verdict::Exempt => self.exempt.increment(),
+            Verdict::ShadowLimited { rule, wait } => {
+                if let Some(rule) = self.rules.get_mut(rule) {
+                    rule.shadow_limited.increment();
+                    if let Some(suppressed) = rule.log.admit(now) {
+                        log_limited("would_limit", &rule.name, wait, suppressed);
+                    }
+                }
+            }
             Verdict::Allowed { rule } => {
                 if let Some(rule) = self.rules.get(rule) {
                     rule.allowed.increment();
@@ -85,7 +98,7 @@ impl Plugin for RateLimit {
                 if let Some(rule) = self.rules.get_mut(rule) {
                     rule.limited.increment();
                     if let Some(suppressed) = rule.log.admit(now) {
-                        log_limited(&rule.name, wait, suppressed);
+                        log_limited("limited", &rule.name, wait, suppressed);
                     }
                 }
                 host::set_property("tollgate_decision", DETAILS);
@@ -108,8 +121,8 @@ impl Plugin for RateLimit {
     }
 }
 
-fn log_limited(rule: &str, wait: Duration, suppressed: u64) {
-    let line = Line::new("limited", RateLimit::NAME).field("rule", rule).field("reason", "bucket_empty");
+fn log_limited(event: &str, rule: &str, wait: Duration, suppressed: u64) {
+    let line = Line::new(event, RateLimit::NAME).field("rule", rule).field("reason", "bucket_empty");
     let line = line.field("retry_after_seconds", wait.as_seconds_rounded_up().max(1)).field("suppressed", suppressed);
     host::log(LogLevel::Info, &line);
 }

@@ -9,7 +9,7 @@ use tollgate::{
 
 use crate::{
     bucket::Limit,
-    config::{Config, RuleConfig},
+    config::{Config, Mode, RuleConfig},
     headers,
     store::{Bucket, Taken},
 };
@@ -17,6 +17,7 @@ use crate::{
 /// All rules of one configuration, as one worker applies them.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    exempt: RouteTable,
     routes: RouteTable,
     rules: Vec<Rule>,
 }
@@ -24,6 +25,7 @@ pub struct Policy {
 #[derive(Debug, Clone)]
 struct Rule {
     bucket: Bucket,
+    mode: Mode,
     /// `RateLimit-Policy`, which never changes.
     policy_header: String,
     name: String,
@@ -32,6 +34,8 @@ struct Rule {
 /// What is to be done with a request, and all that is to be said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
+    /// It passes by an exemption.
+    Exempt,
     /// No rule is for it.
     Unmatched,
     /// Admitted by the rule of this index.
@@ -48,6 +52,13 @@ pub enum Verdict {
         /// The reply's headers.
         headers: Vec<(&'static str, String)>,
     },
+    /// Admitted by a rule in shadow mode, that would have turned it away.
+    ShadowLimited {
+        /// The rule's index.
+        rule: usize,
+        /// How long until a request would be admitted if nobody else came.
+        wait: Duration,
+    },
     /// Admitted, because the store refused to answer.
     Failed {
         /// The rule's index.
@@ -62,11 +73,18 @@ impl Policy {
     #[must_use]
     pub fn new(config: &Config, scope: &Scope<'_>) -> Self {
         let routes = RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice()));
-        Self { routes, rules: config.rules.iter().map(|rule| Rule::new(rule, scope)).collect() }
+        Self {
+            exempt: RouteTable::of_exemptions(&config.exempt),
+            routes,
+            rules: config.rules.iter().map(|rule| Rule::new(rule, scope)).collect(),
+        }
     }
 
     /// Decides on a request that arrived at `now`. Reads no more of it than the rules ask for.
     pub fn decide(&mut self, request: &impl Request, store: &mut impl SharedStore, now: Instant) -> Verdict {
+        if self.exempt.takes_for_certain(request) {
+            return Verdict::Exempt;
+        }
         // An ambiguous path is charged to the rule of its plain form.
         let Some(index) = self.routes.find(request).rule else { return Verdict::Unmatched };
         let Some(rule) = self.rules.get_mut(index) else { return Verdict::Unmatched };
@@ -74,6 +92,9 @@ impl Policy {
             Ok(Taken::Admitted) => Verdict::Allowed { rule: index },
             Ok(Taken::Denied(denied)) => {
                 let wait = denied.not_before.since(now);
+                if rule.mode == Mode::Shadow {
+                    return Verdict::ShadowLimited { rule: index, wait };
+                }
                 Verdict::Limited {
                     rule: index,
                     wait,
@@ -92,6 +113,7 @@ impl Rule {
         Self {
             policy_header: headers::policy(name, &limits),
             bucket: Bucket::new(scope.key(name), limits),
+            mode: config.mode,
             name: name.to_owned(),
         }
     }
@@ -168,6 +190,31 @@ mod tests {
         );
         assert_eq!(decide("/users/1"), Verdict::Allowed { rule: 1 });
         assert_eq!(decide("/other"), Verdict::Unmatched);
+    }
+
+    #[test]
+    fn what_is_exempt_is_not_charged_and_an_odd_spelling_of_it_is() {
+        let config =
+            r#"{"exempt":[{"paths":["/health"]}],"rules":[{"name":"a","limits":[{"requests":1,"per":"1m"}]}]}"#;
+        let scope = Scope { plugin: "a", root_id: "" };
+        let mut policy = Policy::new(&Config::parse(config.as_bytes()).unwrap(), &scope);
+        let mut store = Store::default();
+        let mut decide = |path| policy.decide(&Path(path), &mut store, Instant::default());
+        assert_eq!([decide("/health"), decide("/health?x")], [Verdict::Exempt, Verdict::Exempt]);
+        assert_eq!(decide("/x/../health"), Verdict::Allowed { rule: 0 });
+        assert!(matches!(decide("//health"), Verdict::Limited { .. }));
+    }
+
+    #[test]
+    fn a_shadow_rule_turns_nobody_away_and_says_whom_it_would() {
+        let config = r#"{"rules":[{"name":"a","mode":"shadow","limits":[{"requests":1,"per":"1m"}]}]}"#;
+        let scope = Scope { plugin: "a", root_id: "" };
+        let mut policy = Policy::new(&Config::parse(config.as_bytes()).unwrap(), &scope);
+        let mut store = Store::default();
+        let mut decide = || policy.decide(&Path("/"), &mut store, Instant::default());
+        assert_eq!(decide(), Verdict::Allowed { rule: 0 });
+        let minute = Duration::from_nanos(60_000_000_000);
+        assert_eq!(decide(), Verdict::ShadowLimited { rule: 0, wait: minute });
     }
 
     #[test]

