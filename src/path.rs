@@ -34,8 +34,6 @@ pub enum Ambiguity {
     EmptySegment,
     /// It contains `.` or `..` as a segment.
     DotSegment,
-    /// Not the path but the host: it is no plain host name, and rules look at hosts.
-    Host,
 }
 
 /// A path in the form that rules are matched against: without query, decoded, without empty and dot segments, without

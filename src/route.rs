@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteMatch {
-    /// `:authority`: case, port and a dot at the end do not count.
+    /// `:authority`: case, port and dots at the end do not count.
     #[serde(default)]
     pub hosts: Vec<HostPattern>,
     /// The normalised path.
@@ -51,8 +51,17 @@ impl RouteMatch {
 pub struct Found {
     /// The index of the first rule that matches.
     pub rule: Option<usize>,
-    /// What makes the request's path ambiguous, if the path had a say.
-    pub ambiguity: Option<Ambiguity>,
+    /// What makes it doubtful, of that which had a say.
+    pub doubt: Option<Doubt>,
+}
+
+/// What two readers of a request may understand differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The path, and why.
+    Path(Ambiguity),
+    /// The host, which is no plain host name.
+    Host,
 }
 
 /// Rules in their order, compiled.
@@ -109,7 +118,7 @@ impl RouteTable {
     #[must_use]
     pub fn takes_for_certain(&self, request: &impl Request) -> bool {
         let found = self.find(request);
-        found.rule.is_some() && found.ambiguity.is_none()
+        found.rule.is_some() && found.doubt.is_none()
     }
 
     /// Whether any rule looks at the path.
@@ -122,24 +131,24 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, request: &impl Request) -> Found {
         if self.first_matches_all {
-            return Found { rule: Some(0), ambiguity: None };
+            return Found { rule: Some(0), doubt: None };
         }
         let mut candidates = self.any_path.clone();
-        let mut ambiguity = None;
+        let mut doubt = None;
         if self.looks_at_paths()
             && let Some(raw) = request.path()
         {
             let path = NormalizedPath::new(raw);
-            ambiguity = path.ambiguity();
+            doubt = path.ambiguity().map(Doubt::Path);
             self.tree.find(&path, |values| values.iter().for_each(|value| candidates.add(*value)));
         }
         let host = OnceCell::new();
         let mut fitting = candidates.ascending().filter_map(|index| self.alternatives.get(index));
         let found = fitting.find(|alternative| alternative.conditions.holds_but_for_the_path(request, &host));
         if host.get().and_then(Option::as_ref).is_some_and(|host| host.is_ambiguous) {
-            ambiguity.get_or_insert(Ambiguity::Host);
+            doubt.get_or_insert(Doubt::Host);
         }
-        Found { rule: found.map(|alternative| alternative.rule), ambiguity }
+        Found { rule: found.map(|alternative| alternative.rule), doubt }
     }
 }
 

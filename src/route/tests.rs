@@ -95,7 +95,7 @@ fn an_odd_spelling_falls_under_the_rule_of_its_plain_form() {
         assert_eq!(rule(&table, path), Some(0), "{path}");
     }
     let found = table.find(&Fake { path: Some("/api%2flogin"), ..Fake::default() });
-    assert_eq!(found.ambiguity, Some(Ambiguity::EscapedSlash));
+    assert_eq!(found.doubt, Some(Doubt::Path(Ambiguity::EscapedSlash)));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn hosts_ignore_case_port_and_end_dot() {
         (None, None),
     ] {
         let found = table.find(&Fake { authority, ..Fake::default() });
-        assert_eq!((found.rule, found.ambiguity), (expected, None), "{authority:?}");
+        assert_eq!((found.rule, found.doubt), (expected, None), "{authority:?}");
     }
 }
 
@@ -131,10 +131,10 @@ fn what_is_no_plain_host_is_ambiguous_and_falls_under_the_rule_of_the_host_in_it
         ("[::1", 1),
     ] {
         let found = table.find(&Fake { authority: Some(authority), ..Fake::default() });
-        assert_eq!(found, Found { rule: Some(rule), ambiguity: Some(Ambiguity::Host) }, "{authority:?}");
+        assert_eq!(found, Found { rule: Some(rule), doubt: Some(Doubt::Host) }, "{authority:?}");
     }
     let long: &'static str = String::leak("a".repeat(60_000));
-    assert_eq!(table.find(&Fake { authority: Some(long), ..Fake::default() }).ambiguity, Some(Ambiguity::Host));
+    assert_eq!(table.find(&Fake { authority: Some(long), ..Fake::default() }).doubt, Some(Doubt::Host));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The decision on one request. Denies unless something says otherwise.
 
-use tollgate::{path::Ambiguity, request::Request, route::RouteTable, spiffe::TrustDomain};
+use tollgate::{
+    request::Request,
+    route::{Doubt, RouteTable},
+    spiffe::TrustDomain,
+};
 
 use crate::{
     config::{Config, Default, PeerMatch},
@@ -113,10 +117,10 @@ impl Policy {
             Ok(id) => id,
             Err(reason) => return denied(found.rule, Reason::NoIdentity(reason)),
         };
-        match found.ambiguity {
+        match found.doubt {
             None => {}
-            Some(Ambiguity::Host) => return denied(found.rule, Reason::AmbiguousHost),
-            Some(_) => return denied(found.rule, Reason::AmbiguousPath),
+            Some(Doubt::Host) => return denied(found.rule, Reason::AmbiguousHost),
+            Some(Doubt::Path(_)) => return denied(found.rule, Reason::AmbiguousPath),
         }
         let Some((index, rule)) = found.rule.and_then(|index| Some((index, self.rules.get(index)?))) else {
             return match self.default {
