@@ -1,18 +1,20 @@
 //! Errors of a configuration, with the path to the culprit, and the one way to parse one.
 //!
-//! JSON is read into a small tree, and serde reads the types from that. Reading them from the text, with a crate beside
-//! it that follows the path, made the modules half as large again (docs/adr/0003).
+//! serde_json reads JSON into a small tree, and the types are read from that. Types that serde derives, and a crate that
+//! follows the path, made the modules half as large again (docs/adr/0003).
 
+mod node;
 mod number;
-mod tree;
+#[cfg(feature = "schema")]
+pub mod schema;
 
 use core::fmt;
 
-use serde::de::{self, DeserializeOwned, Expected, Unexpected};
-
-pub use self::number::Count;
-use self::tree::Node;
-use crate::{logfmt::Quoted, name::Name, route::RouteMatch};
+pub use self::{
+    node::{Fields, FromNode, Node},
+    number::{Count, Whole},
+};
+use crate::{name::Name, route::RouteMatch};
 
 /// Why a `pluginConfig` was refused, and where in it.
 ///
@@ -31,8 +33,15 @@ impl ConfigError {
         Self { path: path.into(), reason: reason.into() }
     }
 
+    /// An error at the value that is being read.
+    #[must_use]
+    pub const fn here(reason: String) -> Self {
+        Self { path: String::new(), reason }
+    }
+
     /// The same error, seen from one level further out.
-    fn under(mut self, segment: &str) -> Self {
+    #[must_use]
+    pub fn under(mut self, segment: &str) -> Self {
         let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = [segment, separator, &self.path].concat();
         self
@@ -47,30 +56,6 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-impl de::Error for ConfigError {
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self::at("", reason.to_string())
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Bool(value) => value.to_string(),
-            Unexpected::Unsigned(number) => number.to_string(),
-            Unexpected::Signed(number) => number.to_string(),
-            Unexpected::Float(_) => "a fraction".to_owned(),
-            Unexpected::Str(text) => Quoted(text).to_string(),
-            Unexpected::Unit => "null".to_owned(),
-            Unexpected::Seq => "an array".to_owned(),
-            _ => "an object".to_owned(),
-        };
-        Self::at("", format!("must be {expected}, found {found}"))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
-}
-
 /// The largest `pluginConfig`, in bytes.
 const LARGEST: usize = 1 << 20;
 
@@ -84,7 +69,7 @@ pub const MOST_RULES: usize = 2000;
 ///
 /// # Errors
 /// Names the path to the first value that does not fit and why.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
+pub fn parse<T: FromNode>(bytes: &[u8]) -> Result<T, ConfigError> {
     if bytes.len() > LARGEST {
         return Err(ConfigError::at("", format!("must be at most {LARGEST} bytes, found {}", bytes.len())));
     }
@@ -93,7 +78,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ConfigError> {
         json => json,
     };
     let node: Node = serde_json::from_slice(bytes).map_err(|error| ConfigError::at("", error.to_string()))?;
-    T::deserialize(&node).map_err(|error| {
+    T::from_node(&node).map_err(|error| {
         let reason = match error.reason.char_indices().nth(LONGEST_REASON) {
             Some((end, _)) => format!("{}...", error.reason.get(..end).unwrap_or_default()),
             None => error.reason,

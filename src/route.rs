@@ -7,31 +7,29 @@ mod tree;
 
 use std::cell::OnceCell;
 
-use serde::Deserialize;
-
-pub use self::pattern::{HeaderMatch, HostPattern, Method, PathPattern};
+pub use self::pattern::{HeaderMatch, HostPattern, Method, PathPattern, QueryMatch, header_name};
 use self::{pattern::NormalizedHost, tree::PathTree};
 use crate::{
+    config_struct,
     path::{Ambiguity, NormalizedPath},
     request::Request,
 };
 
-/// Conditions on a request. All given ones must hold; of the entries of one list, one is enough.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RouteMatch {
-    /// `:authority`: case, port and dots at the end do not count.
-    #[serde(default)]
-    pub hosts: Vec<HostPattern>,
-    /// The normalised path.
-    #[serde(default)]
-    pub paths: Vec<PathPattern>,
-    /// `:method`.
-    #[serde(default)]
-    pub methods: Vec<Method>,
-    /// Headers; here all entries must hold.
-    #[serde(default)]
-    pub headers: Vec<HeaderMatch>,
+config_struct! {
+    /// Conditions on a request. All given ones must hold; of the entries of one list, one is enough.
+    #[derive(Default)]
+    pub struct RouteMatch {
+        /// `:authority`: case, port and dots at the end do not count.
+        pub hosts: Vec<HostPattern> = or_default("hosts"),
+        /// The normalised path.
+        pub paths: Vec<PathPattern> = or_default("paths"),
+        /// `:method`.
+        pub methods: Vec<Method> = or_default("methods"),
+        /// Headers; here all entries must hold.
+        pub headers: Vec<HeaderMatch> = or_default("headers"),
+        /// Parameters of the query; here all entries must hold.
+        pub query: Vec<QueryMatch> = or_default("query"),
+    }
 }
 
 impl RouteMatch {
@@ -43,7 +41,19 @@ impl RouteMatch {
             && (self.hosts.is_empty()
                 || host().is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(&host.name))))
             && self.headers.iter().all(|header| header.matches(&request.header(header.name())))
+            && (self.query.is_empty() || {
+                let parameters = query_parameters(request);
+                self.query.iter().all(|query| query.matches(&parameters))
+            })
     }
+}
+
+/// The parameters of the request's query, decoded.
+#[must_use]
+pub fn query_parameters(request: &impl Request) -> Vec<(String, String)> {
+    let path = request.path().unwrap_or_default();
+    let query = path.iter().position(|byte| *byte == b'?').and_then(|mark| path.get(mark.saturating_add(1)..));
+    form_urlencoded::parse(query.unwrap_or_default()).into_owned().collect()
 }
 
 /// What a [`RouteTable`] found.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use crate::config::{ConfigError, FromNode, Node};
 
 const SCHEME: &str = "spiffe://";
 const LONGEST_ID: usize = 2048;
@@ -122,13 +122,13 @@ impl TrustDomain {
     }
 }
 
-impl<'de> Deserialize<'de> for TrustDomain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        if !is_trust_domain(&name) {
-            return Err(D::Error::custom(format!("invalid trust domain `{name}`: {}", InvalidSpiffeId::TrustDomain)));
+impl FromNode for TrustDomain {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let name = node.text()?;
+        if !is_trust_domain(name) {
+            return Err(ConfigError::here(format!("invalid trust domain `{name}`: {}", InvalidSpiffeId::TrustDomain)));
         }
-        Ok(Self(name))
+        Ok(Self(name.to_owned()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use crate::config::{ConfigError, FromNode, Node};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -140,9 +140,9 @@ impl fmt::Display for Duration {
     }
 }
 
-impl<'de> Deserialize<'de> for Duration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+impl FromNode for Duration {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        Self::parse(node.text()?).map_err(ConfigError::here)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The patterns of a route match, parsed from the configuration.
 
-use serde::{Deserialize, Deserializer, de::Error};
+use crate::{
+    config::{ConfigError, FromNode, Node},
+    path::NormalizedPath,
+};
 
 /// The longest path pattern, in bytes, and the most segments: a tree of them is as deep as the longest one.
 const LONGEST_PATTERN: usize = 2048;
@@ -30,17 +33,17 @@ impl HostPattern {
     }
 }
 
-impl<'de> Deserialize<'de> for HostPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromNode for HostPattern {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let text = node.text()?;
         if text == "*" {
             return Ok(Self::Any);
         }
-        let (name, wildcard) = text.strip_prefix("*.").map_or((text.as_str(), false), |name| (name, true));
+        let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |name| (name, true));
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         if !is_host_name(&name) || wildcard && name.starts_with('[') {
             let hint = "write a host name without a port, `*.` and a host name, or `*`";
-            return Err(D::Error::custom(format!("invalid host `{text}`: {hint}")));
+            return Err(ConfigError::here(format!("invalid host `{text}`: {hint}")));
         }
         Ok(if wildcard { Self::Suffix(format!(".{name}")) } else { Self::Exact(name) })
     }
@@ -105,10 +108,34 @@ pub struct PathPattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {
     Literal(String),
-    Variable,
+    /// With its name, which is `*` when it has none.
+    Variable(String),
 }
 
 impl PathPattern {
+    /// What `path` has in place of the variable `name`. `None` when the pattern does not match or has no such variable.
+    #[must_use]
+    pub fn variable<'a>(&self, name: &str, path: &'a NormalizedPath<'_>) -> Option<&'a str> {
+        let mut segments = path.segments();
+        let mut value = None;
+        for pattern in &self.segments {
+            let segment = segments.next()?;
+            match pattern {
+                Segment::Literal(literal) if literal == segment => {}
+                Segment::Literal(_) => return None,
+                Segment::Variable(variable) if variable == name => value = Some(segment),
+                Segment::Variable(_) => {}
+            }
+        }
+        value.filter(|_| self.prefix || segments.next().is_none())
+    }
+
+    /// Whether it has the variable `name`.
+    #[must_use]
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Variable(variable) if variable == name))
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let invalid = |why: &str| format!("invalid path `{text}`: {why}");
         if text == "*" {
@@ -142,7 +169,7 @@ impl PathPattern {
                     return Err(invalid("a variable may stand in it only once"));
                 }
                 variables.push(name);
-                pattern.segments.push(Segment::Variable);
+                pattern.segments.push(Segment::Variable(name.to_owned()));
             } else if matches!(segment, "" | "." | "..") {
                 return Err(invalid("it is matched after normalisation, so it has no empty, `.` or `..` segment"));
             } else if segment.contains(['*', '{', '}']) {
@@ -157,9 +184,9 @@ impl PathPattern {
     }
 }
 
-impl<'de> Deserialize<'de> for PathPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+impl FromNode for PathPattern {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        Self::parse(node.text()?).map_err(ConfigError::here)
     }
 }
 
@@ -175,13 +202,13 @@ impl Method {
     }
 }
 
-impl<'de> Deserialize<'de> for Method {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+impl FromNode for Method {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let text = node.text()?;
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
-            return Err(D::Error::custom(format!("invalid method `{text}`: write it in capitals, such as GET")));
+            return Err(ConfigError::here(format!("invalid method `{text}`: write it in capitals, such as GET")));
         }
-        Ok(Self(text))
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -192,13 +219,6 @@ pub struct HeaderMatch {
     value: ValueMatch,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum ValueMatch {
-    Present,
-    Exact(String),
-    Prefix(String),
-}
-
 impl HeaderMatch {
     /// The header's name, in lowercase.
     #[must_use]
@@ -207,40 +227,78 @@ impl HeaderMatch {
     }
 
     pub(super) fn matches(&self, values: &[Vec<u8>]) -> bool {
-        !values.is_empty()
-            && values.iter().all(|value| match &self.value {
-                ValueMatch::Present => true,
-                ValueMatch::Exact(exact) => value == exact.as_bytes(),
-                ValueMatch::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
-            })
+        !values.is_empty() && values.iter().all(|value| self.value.matches(value))
     }
 }
 
-impl<'de> Deserialize<'de> for HeaderMatch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct Fields {
-            name: String,
-            exact: Option<String>,
-            prefix: Option<String>,
-            present: Option<bool>,
-        }
-        let Fields { name, exact, prefix, present } = Fields::deserialize(deserializer)?;
-        let of_a_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(of_a_token) {
-            return Err(D::Error::custom(format!(
-                "invalid header name `{name}`: use hosts, paths and methods for those"
-            )));
-        }
-        let value = match (exact, prefix, present) {
-            (Some(exact), None, None) => ValueMatch::Exact(exact),
-            (None, Some(prefix), None) => ValueMatch::Prefix(prefix),
-            (None, None, Some(true)) => ValueMatch::Present,
+impl FromNode for HeaderMatch {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let (name, value) = ValueMatch::named(node)?;
+        Ok(Self { name: header_name(&name).map_err(ConfigError::here)?, value })
+    }
+}
+
+/// A header's name in lowercase.
+///
+/// # Errors
+/// It is none, or that of a pseudo-header.
+pub fn header_name(text: &str) -> Result<String, String> {
+    let of_a_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || !text.bytes().all(of_a_token) {
+        return Err(format!("invalid header name `{text}`: use hosts, paths and methods for those"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// A condition on a parameter of the query, whose name and value are decoded. When it is repeated, every value must
+/// satisfy it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryMatch {
+    name: String,
+    value: ValueMatch,
+}
+
+impl QueryMatch {
+    pub(super) fn matches(&self, parameters: &[(String, String)]) -> bool {
+        let mut values = parameters.iter().filter(|(name, _)| *name == self.name).peekable();
+        values.peek().is_some() && values.all(|(_, value)| self.value.matches(value.as_bytes()))
+    }
+}
+
+impl FromNode for QueryMatch {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let (name, value) = ValueMatch::named(node)?;
+        Ok(Self { name, value })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ValueMatch {
+    Present,
+    Exact(String),
+    Prefix(String),
+}
+
+impl ValueMatch {
+    fn named(node: &Node) -> Result<(String, Self), ConfigError> {
+        let fields = node.fields(&["name", "exact", "prefix", "present"])?;
+        let name = fields.required("name")?;
+        match (fields.optional("exact")?, fields.optional("prefix")?, fields.optional("present")?) {
+            (Some(exact), None, None) => Ok((name, Self::Exact(exact))),
+            (None, Some(prefix), None) => Ok((name, Self::Prefix(prefix))),
+            (None, None, Some(true)) => Ok((name, Self::Present)),
             _ => {
-                return Err(D::Error::custom("must have one of `exact`, `prefix` and `present: true` beside `name`"));
+                let reason = "must have one of `exact`, `prefix` and `present: true` beside `name`";
+                Err(ConfigError::here(reason.to_owned()))
             }
-        };
-        Ok(Self { name: name.to_ascii_lowercase(), value })
+        }
+    }
+
+    fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Exact(exact) => value == exact.as_bytes(),
+            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+        }
     }
 }

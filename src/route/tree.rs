@@ -44,7 +44,7 @@ impl PathTree {
         let mut node = &mut self.root;
         for segment in &pattern.segments {
             node = match segment {
-                Segment::Variable => node.variable.get_or_insert_default(),
+                Segment::Variable(_) => node.variable.get_or_insert_default(),
                 Segment::Literal(literal) => {
                     let index = node.position(literal).unwrap_or_else(|index| {
                         node.literals.insert(index, (literal.as_str().into(), Node::default()));
