@@ -16,8 +16,20 @@ pub trait Request {
     /// Every value of the header `name` (lowercase), in order; empty when it is absent.
     fn header(&self, name: &str) -> Vec<Vec<u8>>;
 
+    /// The first value of the header `name` (lowercase). Cheaper than all of them, and not for what a decision depends on:
+    /// of a repeated header the application may take another one.
+    fn first_header(&self, name: &str) -> Option<Vec<u8>> {
+        self.header(name).into_iter().next()
+    }
+
     /// The value of an attribute, in Proxy-Wasm's encoding. `None` when the proxy does not know it or it is empty.
     fn attribute(&self, attribute: Attribute) -> Option<&[u8]>;
+
+    /// The value of any attribute by its path, such as `["connection", "requested_server_name"]`. `None` when the proxy
+    /// does not know it, it is empty, or (by default) nobody can be asked.
+    fn property(&self, _path: &[&str]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 macro_rules! attributes {
@@ -44,6 +56,8 @@ macro_rules! attributes {
 }
 
 attributes! {
+    /// The client's address and port, as Envoy sees it by its settings for `X-Forwarded-For`.
+    SourceAddress = ["source", "address"];
     /// Whether the peer presented a certificate; one byte. Says nothing about its validity.
     Mtls = ["connection", "mtls"];
     /// Whether the peer's certificate was validated; one byte. Unknown to Envoys that are older than the attribute.

@@ -48,6 +48,12 @@ impl RouteMatch {
     }
 }
 
+/// The host in an `:authority`, in lowercase and without port: what the rules see.
+#[must_use]
+pub fn host(authority: &[u8]) -> Vec<u8> {
+    NormalizedHost::new(authority).name.into_bytes()
+}
+
 /// The parameters of the request's query, decoded.
 #[must_use]
 pub fn query_parameters(request: &impl Request) -> Vec<(String, String)> {
@@ -140,7 +146,13 @@ impl RouteTable {
     /// Finds the first rule that matches. Reads no more of the request than the rules ask for.
     #[must_use]
     pub fn find(&self, request: &impl Request) -> Found {
-        if self.first_matches_all {
+        self.find_from(0, request)
+    }
+
+    /// Finds the first rule that matches, of those from index `first` on.
+    #[must_use]
+    pub fn find_from(&self, first: usize, request: &impl Request) -> Found {
+        if self.first_matches_all && first == 0 {
             return Found { rule: Some(0), doubt: None };
         }
         let mut candidates = self.any_path.clone();
@@ -153,7 +165,8 @@ impl RouteTable {
             self.tree.find(&path, |values| values.iter().for_each(|value| candidates.add(*value)));
         }
         let host = OnceCell::new();
-        let mut fitting = candidates.ascending().filter_map(|index| self.alternatives.get(index));
+        let fitting = candidates.ascending().filter_map(|index| self.alternatives.get(index));
+        let mut fitting = fitting.filter(|alternative| alternative.rule >= first);
         let found = fitting.find(|alternative| alternative.conditions.holds_but_for_the_path(request, &host));
         if host.get().and_then(Option::as_ref).is_some_and(|host| host.is_ambiguous) {
             doubt.get_or_insert(Doubt::Host);

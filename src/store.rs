@@ -17,13 +17,20 @@ impl Version {
             next => next,
         })
     }
+
+    /// The later of two numbers that were given within 2³¹ writes of each other.
+    #[must_use]
+    pub const fn later(self, other: Self) -> Self {
+        if self.0.wrapping_sub(other.0) < 1 << 31 { self } else { other }
+    }
 }
 
 /// What became of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
-    /// The value was written.
-    Done,
+    /// The value was written. It has this number if nobody in the process has written anything meanwhile, and a later
+    /// one otherwise, so that a swap which expects this number can never succeed wrongly.
+    Done(Version),
     /// Somebody else wrote first; nothing was changed.
     Conflict,
 }

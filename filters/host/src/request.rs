@@ -15,7 +15,8 @@ pub struct HostRequest {
     path: Lazy,
     method: Lazy,
     authority: Lazy,
-    headers: OnceCell<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// Serialised.
+    headers: OnceCell<Vec<u8>>,
     attributes: [Lazy; Attribute::ALL.len()],
 }
 
@@ -41,18 +42,23 @@ impl Request for HostRequest {
 
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
         // The host's look-up by name returns a repeated header's first value alone (CVE-2026-31838).
-        let headers = self.headers.get_or_init(|| {
-            let map = abi::headers(abi::REQUEST_HEADERS).unwrap_or_default();
-            let owned = |(key, value): (&[u8], &[u8])| (key.to_vec(), value.to_vec());
-            pairs::decode(&map).unwrap_or_default().into_iter().map(owned).collect()
-        });
-        let named = headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
-        named.map(|(_, value)| value.clone()).collect()
+        let headers = self.headers.get_or_init(|| abi::headers(abi::REQUEST_HEADERS).unwrap_or_default());
+        let pairs = pairs::decode(headers).unwrap_or_default().into_iter();
+        let named = pairs.filter(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        named.map(|(_, value)| value.to_vec()).collect()
+    }
+
+    fn first_header(&self, name: &str) -> Option<Vec<u8>> {
+        abi::header(abi::REQUEST_HEADERS, name).ok()
     }
 
     fn attribute(&self, attribute: Attribute) -> Option<&[u8]> {
         let cell = self.attributes.get(attribute as usize)?;
         let value = cell.get_or_init(|| abi::property(&attribute.path().join("\0")).ok());
         value.as_deref().filter(|value| !value.is_empty())
+    }
+
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        abi::property(&path.join("\0")).ok().filter(|value| !value.is_empty())
     }
 }

@@ -9,27 +9,48 @@ use crate::abi;
 const ABSENT: Version = Version(u32::MAX);
 
 /// The data that all VMs with the same `vm_id` share in one Envoy process.
-#[derive(Debug, Clone, Copy)]
-pub struct SharedData;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SharedData {
+    /// The last number that this worker knows of. Each read starts anew: numbers from before a long pause might have
+    /// come round.
+    latest: Option<Version>,
+}
+
+impl SharedData {
+    fn write(&mut self, key: &[u8], value: &[u8], version: Version) -> Result<Swap, StoreError> {
+        match abi::write_shared_data(key, value, version.0) {
+            abi::OK => {
+                let known = if version == ABSENT { Version(0) } else { version };
+                let next = self.latest.map_or(known, |latest| latest.later(known)).next();
+                self.latest = Some(next);
+                Ok(Swap::Done(next))
+            }
+            abi::CAS_MISMATCH => Ok(Swap::Conflict),
+            status => Err(StoreError(status)),
+        }
+    }
+}
 
 impl SharedStore for SharedData {
     fn get(&mut self, key: &[u8]) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
         match abi::shared_data(key) {
-            Ok((value, version)) => Ok(Some((value, Version(version)))),
-            Err(abi::NOT_FOUND) => Ok(None),
+            Ok((value, version)) => {
+                self.latest = Some(Version(version));
+                Ok(Some((value, Version(version))))
+            }
+            Err(abi::NOT_FOUND) => {
+                self.latest = None;
+                Ok(None)
+            }
             Err(status) => Err(StoreError(status)),
         }
     }
 
     fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<Swap, StoreError> {
-        self.compare_and_swap(key, value, ABSENT)
+        self.write(key, value, ABSENT)
     }
 
     fn compare_and_swap(&mut self, key: &[u8], value: &[u8], version: Version) -> Result<Swap, StoreError> {
-        match abi::write_shared_data(key, value, version.0) {
-            abi::OK => Ok(Swap::Done),
-            abi::CAS_MISMATCH => Ok(Swap::Conflict),
-            status => Err(StoreError(status)),
-        }
+        self.write(key, value, version)
     }
 }

@@ -4,9 +4,10 @@
 //! I ticks, so neither the rate nor the cost is ever rounded, and nothing drifts. The bucket is one number, the
 //! *theoretical arrival time*: the tick at which it will be full again. With B for the burst, a request is admitted if
 //! afterwards that lies no more than B·I ticks ahead. Hence in any window of length Δ at most B + L·Δ/I are admitted.
+//! docs/guarantee.md has the proof.
 //!
-//! Ranges: L and B up to 10¹² (under 2⁴⁰), I up to 366 days (under 2⁵⁵ ns), the clock under 2⁶⁴ ns. A tick count stays
-//! under 2¹⁰⁵, so no sum here can overflow an u128; the operations saturate all the same.
+//! Ranges: L and B up to 10¹² (under 2⁴⁰), I up to 366 days times 500 replicas (under 2⁶⁴ ns), the clock under 2⁶⁴ ns.
+//! A tick count stays under 2¹⁰⁶, so no sum here can overflow an u128; the operations saturate all the same.
 
 use tollgate::{
     config::Count,
@@ -29,12 +30,27 @@ impl Limit {
         u128::from(now.as_nanos()).saturating_mul(u128::from(self.requests.get()))
     }
 
-    const fn cost(&self) -> u128 {
-        self.per.as_nanos() as u128
+    /// Ticks that `requests` cost.
+    const fn cost(&self, requests: u64) -> u128 {
+        (self.per.as_nanos() as u128).saturating_mul(requests as u128)
     }
 
     const fn capacity(&self) -> u128 {
-        (self.burst.get() as u128).saturating_mul(self.cost())
+        self.cost(self.burst.get())
+    }
+
+    fn refill_time(&self, ticks: u128) -> Duration {
+        let nanos = ticks.div_ceil(u128::from(self.requests.get()));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// The share of this limit that one of `replicas` proxies enforces: a slower rate, and its part of the burst, but
+    /// one request at least.
+    #[must_use]
+    pub fn divided(self, replicas: u64) -> Self {
+        let per = Duration::from_nanos(self.per.as_nanos().saturating_mul(replicas));
+        let burst = self.burst.get().checked_div(replicas).and_then(Count::new).unwrap_or(Count::ONE);
+        Self { per, burst, ..self }
     }
 }
 
@@ -60,43 +76,74 @@ impl Level {
     /// A full bucket.
     pub const FULL: Self = Self { theoretical_arrival: 0 };
 
-    /// Asks for one request at `now`.
+    /// Asks for a request of `cost` at `now`, that leaves at least `kept` requests in the bucket.
     #[must_use]
-    pub fn take(self, limit: &Limit, now: Instant) -> Answer {
+    pub fn take(self, limit: &Limit, now: Instant, cost: u64, kept: u64) -> Answer {
         let now_ticks = limit.ticks(now);
-        let after = self.theoretical_arrival.max(now_ticks).saturating_add(limit.cost());
-        let latest = now_ticks.saturating_add(limit.capacity());
+        let after = self.theoretical_arrival.max(now_ticks).saturating_add(limit.cost(cost));
+        let latest = now_ticks.saturating_add(limit.cost(limit.burst.get().saturating_sub(kept)));
         if after <= latest {
             return Answer::Admitted(Self { theoretical_arrival: after });
         }
         let missing = after.saturating_sub(latest);
-        let wait = missing.div_ceil(u128::from(limit.requests.get()));
-        let wait = Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX));
-        Answer::Denied { not_before: now.plus(wait) }
+        Answer::Denied { not_before: now.plus(limit.refill_time(missing)) }
+    }
+
+    /// Charges a request of `cost` that has already passed. The bucket may owe afterwards: then it admits nobody until
+    /// that is refilled too.
+    #[must_use]
+    pub fn charge(self, limit: &Limit, now: Instant, cost: u64) -> Self {
+        Self { theoretical_arrival: self.theoretical_arrival.max(limit.ticks(now)).saturating_add(limit.cost(cost)) }
+    }
+
+    /// Gives back a `cost` that was charged and brought the bucket to `charged`, as far as it has not been refilled
+    /// meanwhile: more would be a gift.
+    #[must_use]
+    pub fn refund(self, limit: &Limit, now: Instant, cost: u64, charged: Self) -> Self {
+        let unrefilled = charged.theoretical_arrival.saturating_sub(limit.ticks(now)).min(limit.cost(cost));
+        Self { theoretical_arrival: self.theoretical_arrival.saturating_sub(unrefilled) }
     }
 
     /// How many requests would be admitted at `now`, one right after the other.
     #[must_use]
     pub fn remaining(self, limit: &Limit, now: Instant) -> u64 {
-        let left = limit.capacity().saturating_sub(self.deficit(limit, now));
-        u64::try_from(left.checked_div(limit.cost()).unwrap_or(0)).unwrap_or(u64::MAX)
+        let left = limit.capacity().saturating_sub(self.missing(limit, now));
+        u64::try_from(left.checked_div(limit.cost(1)).unwrap_or(0)).unwrap_or(u64::MAX)
+    }
+
+    /// How long until one more request than at `now` would be admitted; `None` when the bucket is full.
+    #[must_use]
+    pub fn until_one_more(self, limit: &Limit, now: Instant) -> Option<Duration> {
+        let missing = self.missing(limit, now);
+        let above = missing.saturating_sub(1).checked_rem(limit.cost(1)).unwrap_or(0).saturating_add(1);
+        // What is owed comes before.
+        let owed = missing.saturating_sub(limit.capacity());
+        (missing > 0).then(|| limit.refill_time(if owed > 0 { owed.saturating_add(limit.cost(1)) } else { above }))
+    }
+
+    /// Whether the bucket is full at `now`: then it is as good as one that was never used.
+    #[must_use]
+    pub fn is_full(self, limit: &Limit, now: Instant) -> bool {
+        self.theoretical_arrival <= limit.ticks(now)
     }
 
     /// The level that is as full by `new` as this one is by `old`, rounded to the emptier side.
     #[must_use]
     pub fn carried_over(self, old: &Limit, new: &Limit, now: Instant) -> Self {
-        let (mut deficit, mut old_capacity, new_capacity) = (self.deficit(old, now), old.capacity(), new.capacity());
+        let (mut deficit, mut old_capacity, new_capacity) = (self.missing(old, now), old.capacity(), new.capacity());
+        // Rounding makes no debt, but one that is there goes along.
+        let most = if deficit <= old_capacity { new_capacity } else { u128::MAX };
         // 128 bits hold a product of these after both sides of the ratio have lost the same low bits.
         let excess = bits(deficit).saturating_add(bits(new_capacity)).saturating_sub(128);
         let rounded_up = deficit.div_ceil(1_u128.checked_shl(excess).unwrap_or(u128::MAX));
         old_capacity = old_capacity.checked_shr(excess).unwrap_or(0).max(1);
-        deficit = rounded_up.saturating_mul(new_capacity).div_ceil(old_capacity).min(new_capacity);
+        deficit = rounded_up.saturating_mul(new_capacity).div_ceil(old_capacity).min(most);
         Self { theoretical_arrival: new.ticks(now).saturating_add(deficit) }
     }
 
-    /// Ticks that are missing to a full bucket, never more than its capacity.
-    fn deficit(self, limit: &Limit, now: Instant) -> u128 {
-        self.theoretical_arrival.saturating_sub(limit.ticks(now)).min(limit.capacity())
+    /// Ticks that are missing to a full bucket; more than its capacity when it owes.
+    fn missing(self, limit: &Limit, now: Instant) -> u128 {
+        self.theoretical_arrival.saturating_sub(limit.ticks(now))
     }
 
     /// For the store.

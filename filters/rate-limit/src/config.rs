@@ -1,75 +1,196 @@
 //! The `pluginConfig` of `rate-limit`.
 
-use serde::Deserialize;
+mod check;
+mod cost;
+mod key;
+mod reply;
+
 use tollgate::{
-    config::{self, ConfigError, Count},
+    config::{self, ConfigError, Count, FromNode, Node, Warning, Whole},
+    config_enum, config_struct,
     name::Name,
     route::RouteMatch,
     time::Duration,
 };
 
+pub use self::{
+    cost::{CostConfig, HeaderCost, StatusCost, StatusPattern},
+    key::{ClientAddress, Condition, Expected, KeyPart, Missing, Network, Part, Selector},
+    reply::{Cors, HeaderValue, Headers, WhenLimited},
+};
 use crate::bucket::Limit;
-
-/// How many limits one rule may have.
-const MOST_LIMITS: usize = 8;
 
 /// Requests in a minute when nothing else is said.
 const DEFAULT_REQUESTS: u64 = 100;
 const DEFAULT_PER: Duration = Duration::from_nanos(60_000_000_000);
 
-/// The parsed `pluginConfig`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// First match wins.
-    pub rules: Vec<RuleConfig>,
-    /// Requests that no rule is for.
-    pub exempt: Vec<RouteMatch>,
+/// Slots of a table when nothing else is said: about 200 KB when all are in use.
+const DEFAULT_SLOTS: u64 = 8192;
+
+config_struct! {
+    /// The parsed `pluginConfig`.
+    pub struct Config {
+        /// First match wins. Unless given there is one, `default`: 100 requests a minute for all requests together.
+        pub rules: Vec<RuleConfig> = or_default("rules"),
+        /// Limits that every request must pass as well, but for the exempt ones. They are rules without `match`.
+        pub overall: Vec<RuleConfig> = or_default("overall"),
+        /// Requests that no limit is for.
+        pub exempt: Vec<RouteMatch> = or_default("exempt"),
+        /// Divides every limit among this many proxies: each enforces its share. 1 unless given.
+        pub replicas: Option<Whole<1, 500>> = optional("replicas"),
+        /// Of which requests the decision goes into the filter state, for access logs and traces:
+        /// `wasm.tollgate_decision` and, of admitted ones, `wasm.tollgate_remaining`. `limited` unless given.
+        pub filter_state: Which = or_default("filterState"),
+    }
 }
 
-/// A rule: which requests, and how many of them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RuleConfig {
-    /// The bucket's identity across pushes, and its name in metrics, logs and headers.
-    pub name: Name,
-    /// Alternatives, of which one must hold; none means every request.
-    #[serde(default, rename = "match")]
-    pub matches: Vec<RouteMatch>,
-    /// All of them must admit a request, or it is charged to none.
-    pub limits: Vec<LimitConfig>,
+config_struct! {
+    /// A rule: which requests, and how many of them.
+    pub struct RuleConfig {
+        /// The bucket's identity across pushes, and its name in metrics, logs and headers.
+        pub name: Name = required("name"),
+        /// Alternatives, of which one must hold; none means every request.
+        pub matches: Vec<RouteMatch> = or_default("match"),
+        /// What sets callers apart: each value, or combination of values, has a bucket of its own. Without it there is one
+        /// bucket for all.
+        pub key: Vec<KeyPart> = or_default("key"),
+        /// 1 to 8; all of them must admit a request, or it is charged to none.
+        pub limits: Vec<LimitConfig> = required("limits"),
+        /// Other limits for some callers. First match wins.
+        pub overrides: Vec<Override> = or_default("overrides"),
+        /// A share of each bucket that only some callers may use up.
+        pub reserve: Option<Reserve> = optional("reserve"),
+        /// How many requests a request counts as. 1 unless given.
+        pub cost: Option<CostConfig> = optional("cost"),
+        /// What becomes of a request that the limits do not admit. `enforce` unless given.
+        pub mode: Mode = or_default("mode"),
+        /// Of the requests that the limits do not admit, how many in a hundred are turned away; the others pass as in
+        /// shadow mode. 100 unless given.
+        pub enforce_percent: Option<Whole<0, 100>> = optional("enforcePercent"),
+        /// How many slots the table of buckets has, where there is a `key`: twice as many as callers are told apart at
+        /// once. Callers without a slot share one bucket. 8192 unless given; changing it starts the buckets anew.
+        pub slots: Option<Whole<16, 1_048_576>> = optional("slots"),
+        /// Which replies carry `RateLimit` and `RateLimit-Policy`. `limited` unless given; `all` needs the module
+        /// `rate-limit-response.wasm`.
+        pub headers: Which = or_default("headers"),
+        /// Whether those replies carry `x-ratelimit-limit`, `-remaining` and `-reset` as well, as Envoy writes them.
+        pub draft03: bool = or_default("draft03"),
+        /// What a caller is sent that is turned away.
+        pub when_limited: WhenLimited = or_default("whenLimited"),
+    }
+}
+
+config_enum! {
     /// What becomes of a request that the limits do not admit.
-    #[serde(default)]
-    pub mode: Mode,
+    #[derive(Default)]
+    pub enum Mode {
+        /// It is turned away.
+        #[default]
+        Enforce = "enforce",
+        /// It passes, and is counted and logged as one that would not have.
+        Shadow = "shadow",
+        /// The limits are not asked: every request that the rule is for passes, and is charged to nothing.
+        Off = "off",
+    }
 }
 
-/// What becomes of a request that the limits do not admit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Mode {
-    /// It is turned away.
-    #[default]
-    Enforce,
-    /// It passes, and is counted and logged as one that would not have.
-    Shadow,
+config_enum! {
+    /// Of which requests something is said.
+    #[derive(Default)]
+    pub enum Which {
+        /// All.
+        All = "all",
+        /// Those that are turned away.
+        #[default]
+        Limited = "limited",
+        /// None.
+        Off = "off",
+    }
 }
 
-/// A limit as users write it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LimitConfig {
-    /// Requests in each `per`.
-    pub requests: Count,
-    /// The period.
-    pub per: Duration,
-    /// The bucket's size; `requests` unless given.
-    pub burst: Option<Count>,
+config_struct! {
+    /// So many requests in so long.
+    pub struct LimitConfig {
+        /// Requests in each `per`.
+        pub requests: Count = required("requests"),
+        /// The period, from 1ms to 366d.
+        pub per: Period = required("per"),
+        /// The bucket's size: requests that are admitted at once after a quiet time. `requests` unless given.
+        pub burst: Option<Count> = optional("burst"),
+    }
 }
 
 impl LimitConfig {
     /// With the defaults filled in.
     #[must_use]
     pub fn limit(&self) -> Limit {
-        Limit { requests: self.requests, per: self.per, burst: self.burst.unwrap_or(self.requests) }
+        Limit { requests: self.requests, per: self.per.0, burst: self.burst.unwrap_or(self.requests) }
+    }
+}
+
+/// The period of a limit: from a millisecond to 366 days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period(pub Duration);
+
+impl FromNode for Period {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let per = Duration::from_node(node)?;
+        if per < Duration::from_nanos(1_000_000) {
+            return Err(ConfigError::here(format!("must be at least 1ms, found {per}")));
+        }
+        Ok(Self(per))
+    }
+}
+
+/// Other limits for some callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// Which callers.
+    pub selector: Selector,
+    /// Their limits; `None` is `unlimited`.
+    pub limits: Option<Vec<LimitConfig>>,
+}
+
+impl FromNode for Override {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let (selector, fields) = Selector::read(node, &["limits"])?;
+        let limits = match fields.node("limits") {
+            Some(Node::Text(text)) if text == "unlimited" => None,
+            Some(Node::List(_)) => fields.optional("limits")?,
+            Some(other) => return Err(other.refuse("a list or `unlimited`").under("limits")),
+            None => return Err(ConfigError::here("missing field `limits`".to_owned())),
+        };
+        Ok(Self { selector, limits })
+    }
+}
+
+config_struct! {
+    /// A share of each bucket that only some callers may use up.
+    pub struct Reserve {
+        /// Percent of each limit's burst.
+        pub percent: Whole<1, 99> = required("percent"),
+        /// For whom.
+        pub callers: Vec<Selector> = required("for"),
+    }
+}
+
+impl RuleConfig {
+    /// The limits that one of `replicas` proxies enforces.
+    #[must_use]
+    pub fn limits_of_one(limits: &[LimitConfig], replicas: u64) -> Vec<Limit> {
+        limits.iter().map(|limit| limit.limit().divided(replicas)).collect()
+    }
+
+    /// How many slots the rule's table has; none without a key.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        if self.key.is_empty() { 0 } else { self.slots.map_or(DEFAULT_SLOTS, Whole::get) }
+    }
+
+    /// Whether the rule has something to do when the response comes.
+    #[must_use]
+    pub fn needs_response(&self) -> bool {
+        self.headers == Which::All || matches!(self.cost, Some(CostConfig::Response(_)))
     }
 }
 
@@ -80,107 +201,63 @@ impl Config {
     /// # Errors
     /// Names the path to what is wrong and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct Fields {
-            rules: Option<Vec<RuleConfig>>,
-            #[serde(default)]
-            exempt: Vec<RouteMatch>,
+        let mut config: Self = config::parse(bytes)?;
+        if config.rules.is_empty() && config.overall.is_empty() {
+            config.rules.push(default_rule());
         }
+        config.check()?;
+        Ok(config)
+    }
 
-        let Fields { rules, exempt } = config::parse(bytes)?;
-        let rules = rules.unwrap_or_else(default_rules);
-        let named: Vec<_> = rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::check_rules("rules", &named)?;
-        for (index, rule) in rules.iter().enumerate() {
-            if rule.limits.len() > MOST_LIMITS {
-                let reason = format!("must have at most {MOST_LIMITS} entries, found {}", rule.limits.len());
-                return Err(ConfigError::at(format!("rules[{index}].limits"), reason));
-            }
-        }
-        config::check_exempt(&exempt)?;
-        Ok(Self { rules, exempt })
+    /// Among how many proxies the limits are divided.
+    #[must_use]
+    pub fn replicas(&self) -> u64 {
+        self.replicas.map_or(1, Whole::get)
+    }
+
+    /// All rules, those of `overall` last.
+    pub fn all_rules(&self) -> impl Iterator<Item = &RuleConfig> {
+        self.rules.iter().chain(&self.overall)
+    }
+
+    /// The path to the first rule that has something to do when the response comes, which takes the module that is called
+    /// for responses too.
+    #[must_use]
+    pub fn needs_response(&self) -> Option<String> {
+        let position = |rules: &[RuleConfig]| rules.iter().position(RuleConfig::needs_response);
+        let rule = position(&self.rules).map(|index| format!("rules[{index}]"));
+        rule.or_else(|| position(&self.overall).map(|index| format!("overall[{index}]")))
+    }
+
+    /// What is likely not meant: rules that no request can reach.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let rules: Vec<_> = self.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
+        config::unreachable_rules("rules", &rules)
     }
 }
 
-fn default_rules() -> Vec<RuleConfig> {
-    let limits = Count::new(DEFAULT_REQUESTS)
-        .map(|requests| LimitConfig { requests, per: DEFAULT_PER, burst: None })
-        .into_iter()
-        .collect();
-    vec![RuleConfig { name: Name::default_rule(), matches: Vec::new(), limits, mode: Mode::Enforce }]
+fn default_rule() -> RuleConfig {
+    let limit = |requests| LimitConfig { requests, per: Period(DEFAULT_PER), burst: None };
+    RuleConfig {
+        name: Name::default_rule(),
+        matches: Vec::new(),
+        key: Vec::new(),
+        limits: Count::new(DEFAULT_REQUESTS).map(limit).into_iter().collect(),
+        overrides: Vec::new(),
+        reserve: None,
+        cost: None,
+        mode: Mode::Enforce,
+        enforce_percent: None,
+        slots: None,
+        headers: Which::Limited,
+        draft03: false,
+        when_limited: WhenLimited::default(),
+    }
 }
+
+#[cfg(feature = "schema")]
+mod schema;
 
 #[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    fn refusal(json: &str) -> String {
-        Config::parse(json.as_bytes()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn nothing_means_a_hundred_a_minute() {
-        for nothing in ["", "{}", "null"] {
-            let config = Config::parse(nothing.as_bytes()).unwrap();
-            let [rule] = &config.rules[..] else { panic!("{config:?}") };
-            let limit = rule.limits[0].limit();
-            assert_eq!((rule.name.as_str(), rule.matches.len()), ("default", 0));
-            assert_eq!((limit.requests.get(), limit.per, limit.burst.get()), (100, DEFAULT_PER, 100));
-        }
-    }
-
-    #[test]
-    fn burst_is_requests_unless_given() {
-        let limits = r#"[{"requests":10,"per":"1m","burst":5},{"requests":100,"per":"1h"}]"#;
-        let config = Config::parse(format!(r#"{{"rules":[{{"name":"a","limits":{limits}}}]}}"#).as_bytes()).unwrap();
-        let bursts: Vec<u64> = config.rules[0].limits.iter().map(|limit| limit.limit().burst.get()).collect();
-        assert_eq!(bursts, [5, 100]);
-    }
-
-    #[test]
-    fn says_what_is_wrong_and_where() {
-        let limits = r#""limits":[{"requests":1,"per":"1s"}]"#;
-        for (json, message) in [
-            (r#"{"rules":[]}"#.to_owned(), "rules: must not be empty: leave it out instead"),
-            (
-                format!(
-                    r#"{{"rules":[{{"name":"a",{limits}}},{{"name":"b",{limits}}},{{"name":"c","limits":[{{"requests":0,"per":"1s"}}]}}]}}"#
-                ),
-                "rules[2].limits[0].requests: must be greater than zero, found 0",
-            ),
-            (
-                format!(r#"{{"rules":[{{"name":"a",{limits}}},{{"name":"a",{limits}}}]}}"#),
-                "rules[1].name: `a` is the name of an earlier one",
-            ),
-            (
-                r#"{"rules":[{"name":"a","limits":[]}]}"#.to_owned(),
-                "rules[0].limits: must not be empty: leave it out instead",
-            ),
-            (
-                r#"{"rules":[{"name":"a","limits":[{"requests":1,"per":"1"}]}]}"#.to_owned(),
-                "rules[0].limits[0].per: invalid duration `1`: write numbers with a unit, such as 250ms, 1m or 1h30m",
-            ),
-            (
-                format!(r#"{{"rules":[{{"name":"log in",{limits}}}]}}"#),
-                "rules[0].name: invalid name `log in`: use 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit",
-            ),
-            (format!(r#"{{"rules":[{{{limits}}}]}}"#), "rules[0]: missing field `name`"),
-            (
-                format!(r#"{{"rules":[{{"name":"a",{limits},"burst":3}}]}}"#),
-                "rules[0].burst: unknown field `burst`, expected one of `name`, `match`, `limits`, `mode`",
-            ),
-            (r#"{"rule":[]}"#.to_owned(), "rule: unknown field `rule`, expected `rules` or `exempt`"),
-            (r#"{"exempt":[{}]}"#.to_owned(), "exempt[0]: must have a condition: it would exempt everything"),
-            (
-                format!(r#"{{"rules":[{{"name":"a","mode":"off",{limits}}}]}}"#),
-                "rules[0].mode: unknown variant `off`, expected `enforce` or `shadow`",
-            ),
-        ] {
-            assert_eq!(refusal(&json), message, "{json}");
-        }
-    }
-}
+mod tests;

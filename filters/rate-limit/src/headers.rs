@@ -1,30 +1,88 @@
-//! What a limited caller is told: `Retry-After` (RFC 9110), `RateLimit` and `RateLimit-Policy`
-//! (draft-ietf-httpapi-ratelimit-headers), and Envoy's `x-envoy-ratelimited`.
+//! What callers are told: `Retry-After` (RFC 9110), `RateLimit` and `RateLimit-Policy`
+//! (draft-ietf-httpapi-ratelimit-headers-10), Envoy's `x-envoy-ratelimited` and `x-ratelimit-*`, and for gRPC
+//! `grpc-retry-pushback-ms` (gRFC A6).
 
-use tollgate::time::Duration;
+use tollgate::{name::Name, time::Duration, time::Instant};
 
-use crate::bucket::Limit;
+use crate::{bucket::Limit, config::LimitConfig, table::Levels};
 
-/// `RateLimit-Policy` of a rule: for each limit a name, the quota `q` and, where it is whole seconds, the window `w`.
-#[must_use]
-pub fn policy(rule: &str, limits: &[Limit]) -> String {
-    let items = limits.iter().enumerate().map(|(index, limit)| {
-        let window = limit.per.as_whole_seconds().map(|seconds| format!(";w={seconds}")).unwrap_or_default();
-        format!("{};q={}{window}", item_name(rule, index), limit.requests.get())
-    });
-    items.collect::<Vec<_>>().join(", ")
+/// Headers, in order.
+pub type Headers = Vec<(String, String)>;
+
+/// What is said of one rule's limits, as configured: the share of one proxy is nothing that a caller could use.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    name: String,
+    limits: Vec<LimitConfig>,
+    /// `RateLimit-Policy`, which never changes.
+    policy: String,
+    draft03: bool,
 }
 
-/// The headers of a reply that turns a request away because of the limit of this index; it may come back after `wait`.
-#[must_use]
-pub fn limited(rule: &str, limit: usize, policy: &str, wait: Duration) -> Vec<(&'static str, String)> {
-    let seconds = wait.as_seconds_rounded_up().max(1);
-    vec![
-        ("retry-after", seconds.to_string()),
-        ("ratelimit-policy", policy.to_owned()),
-        ("ratelimit", format!("{};r=0;t={seconds}", item_name(rule, limit))),
-        ("x-envoy-ratelimited", "true".to_owned()),
-    ]
+impl Policy {
+    pub(crate) fn new(name: &Name, limits: &[LimitConfig], draft03: bool) -> Self {
+        let name = name.as_str().to_owned();
+        let items = limits.iter().enumerate().map(|(index, limit)| {
+            let window = limit.per.0.as_whole_seconds().map(|seconds| format!(";w={seconds}")).unwrap_or_default();
+            format!("{};q={}{window}", item_name(&name, index), limit.requests.get())
+        });
+        let policy = items.collect::<Vec<_>>().join(", ");
+        Self { name, limits: limits.to_vec(), policy, draft03 }
+    }
+
+    /// What a caller is told that is turned away because of the limit of this index, and may come back after `seconds`.
+    pub(crate) fn limited(&self, limit: usize, seconds: u64, headers: &mut Headers) {
+        push(headers, "ratelimit-policy", self.policy.clone());
+        push(headers, "ratelimit", format!("{};r=0;t={seconds}", item_name(&self.name, limit)));
+        self.draft03(limit, 0, seconds, headers);
+    }
+
+    /// What a caller is told that was admitted, which left the buckets at `levels`.
+    pub(crate) fn admitted(&self, levels: &Levels, limits: &[Limit], now: Instant, headers: &mut Headers) {
+        let mut items = Vec::with_capacity(limits.len());
+        let mut scarcest: Option<(usize, u64, u64)> = None;
+        for (index, (level, limit)) in levels.iter().zip(limits).enumerate() {
+            let remaining = level.remaining(limit, now);
+            let wait = level.until_one_more(limit, now);
+            let seconds = wait.map_or(0, |wait| wait.as_seconds_rounded_up());
+            items.push(format!("{};r={remaining};t={seconds}", item_name(&self.name, index)));
+            if scarcest.is_none_or(|(_, least, _)| remaining < least) {
+                scarcest = Some((index, remaining, seconds));
+            }
+        }
+        push(headers, "ratelimit-policy", self.policy.clone());
+        push(headers, "ratelimit", items.join(", "));
+        if let Some((index, remaining, seconds)) = scarcest {
+            self.draft03(index, remaining, seconds, headers);
+        }
+    }
+
+    fn draft03(&self, limit: usize, remaining: u64, seconds: u64, headers: &mut Headers) {
+        if !self.draft03 {
+            return;
+        }
+        let mut quota = self.limits.get(limit).map_or(0, |limit| limit.requests.get()).to_string();
+        for limit in &self.limits {
+            quota.push_str(&format!(", {};w={}", limit.requests.get(), limit.per.0.as_seconds_rounded_up()));
+        }
+        push(headers, "x-ratelimit-limit", quota);
+        push(headers, "x-ratelimit-remaining", remaining.to_string());
+        push(headers, "x-ratelimit-reset", seconds.to_string());
+    }
+}
+
+/// Whole seconds to wait: never too few.
+pub(crate) fn seconds(wait: Duration) -> u64 {
+    wait.as_seconds_rounded_up().max(1)
+}
+
+/// `grpc-retry-pushback-ms`: whole milliseconds in 31 bits.
+pub(crate) fn pushback(wait: Duration) -> String {
+    wait.as_nanos().div_ceil(1_000_000).clamp(1, i32::MAX.unsigned_abs().into()).to_string()
+}
+
+pub(crate) fn push(headers: &mut Headers, name: &str, value: impl Into<String>) {
+    headers.push((name.to_owned(), value.into()));
 }
 
 /// A string of RFC 9651: a rule's name has no character that would need escaping.
@@ -36,35 +94,4 @@ fn item_name(rule: &str, index: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use tollgate::config::Count;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    fn limit(requests: u64, nanos: u64) -> Limit {
-        let requests = Count::new(requests).unwrap();
-        Limit { requests, per: Duration::from_nanos(nanos), burst: requests }
-    }
-
-    #[test]
-    fn names_each_limit() {
-        let limits = [limit(10, 250_000_000), limit(100, 3_600_000_000_000)];
-        assert_eq!(policy("login", &limits), r#""login";q=10, "login.1";q=100;w=3600"#);
-    }
-
-    #[test]
-    fn waits_are_whole_seconds_and_at_least_one() {
-        for (nanos, seconds) in [(1, "1"), (1_000_000_000, "1"), (1_000_000_001, "2"), (0, "1")] {
-            let headers = limited("login", 0, r#""login";q=1;w=1"#, Duration::from_nanos(nanos));
-            let expected = vec![
-                ("retry-after", seconds.to_owned()),
-                ("ratelimit-policy", r#""login";q=1;w=1"#.to_owned()),
-                ("ratelimit", format!(r#""login";r=0;t={seconds}"#)),
-                ("x-envoy-ratelimited", "true".to_owned()),
-            ];
-            assert_eq!(headers, expected);
-        }
-    }
-}
+mod tests;

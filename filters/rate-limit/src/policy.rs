@@ -1,17 +1,22 @@
 //! The decision on one request.
 
+mod rule;
+
 use tollgate::{
     request::Request,
     route::RouteTable,
     store::{SharedStore, StoreError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
+use self::rule::{Asked, Demand, Rule};
+pub use self::rule::Scope;
 use crate::{
-    bucket::Limit,
-    config::{Config, Mode, RuleConfig},
-    headers,
-    store::{Bucket, Taken},
+    config::{Config, Which},
+    headers::Headers,
+    key::Seed,
+    reply::{Protocol, Reason, Reply},
+    table::{Denied, Noticed, Outcome, Taken},
 };
 
 /// All rules of one configuration, as one worker applies them.
@@ -19,222 +24,319 @@ use crate::{
 pub struct Policy {
     exempt: RouteTable,
     routes: RouteTable,
+    /// Those that go by the route, then the overall ones.
     rules: Vec<Rule>,
+    routed: usize,
+    told: Which,
+    /// Of the last request.
+    decisions: Vec<Decision>,
 }
 
-#[derive(Debug, Clone)]
-struct Rule {
-    bucket: Bucket,
-    mode: Mode,
-    /// `RateLimit-Policy`, which never changes.
-    policy_header: String,
-    name: String,
-}
-
-/// What is to be done with a request, and all that is to be said about it.
+/// What is to be done with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It passes by an exemption.
     Exempt,
-    /// No rule is for it.
-    Unmatched,
-    /// Admitted by the rule of this index.
-    Allowed {
-        /// The rule's index.
-        rule: usize,
-    },
-    /// To be turned away.
-    Limited {
-        /// The rule's index.
-        rule: usize,
-        /// How long until a request would be admitted if nobody else came.
-        wait: Duration,
-        /// The reply's headers.
-        headers: Vec<(&'static str, String)>,
-    },
-    /// Admitted by a rule in shadow mode, that would have turned it away.
-    ShadowLimited {
-        /// The rule's index.
-        rule: usize,
-        /// How long until a request would be admitted if nobody else came.
-        wait: Duration,
-    },
-    /// Admitted, because the store refused to answer.
-    Failed {
-        /// The rule's index.
-        rule: usize,
-        /// What the store said.
-        error: StoreError,
-    },
+    /// It passes.
+    Admitted(Admitted),
+    /// It is turned away.
+    Limited(Limited),
+}
+
+/// What is left to do for a request that passes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admitted {
+    /// Whether a rule was for it.
+    pub matched: bool,
+    /// The fewest requests that any of its buckets still admits, when that is asked for.
+    pub remaining: Option<u64>,
+    /// What is to be done when the response comes.
+    pub afterwards: Option<Box<Afterwards>>,
+}
+
+/// What is to be done when the response comes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Afterwards {
+    /// Headers that the response gets.
+    pub headers: Headers,
+    charges: Vec<Demand>,
+}
+
+/// A request that is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// The index of the rule that keeps it waiting longest.
+    pub rule: usize,
+    /// Which of its limits these are: the rule's own, or those of an override.
+    pub exception: Option<usize>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What one rule decided on the last request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// The rule's index.
+    pub rule: usize,
+    /// What it decided.
+    pub decision: Decided,
+    /// Whether the overflow bucket answered.
+    pub overflowed: bool,
+}
+
+/// What a rule decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// It passes.
+    Allowed,
+    /// It does not.
+    Limited,
+    /// It passes, and would not have if the rule were enforced.
+    ShadowLimited(Reason),
+    /// It passes, because the store refused to answer.
+    Failed(StoreError),
 }
 
 impl Policy {
     /// Compiles a configuration. `scope` is what sets this plugin's buckets apart from those of others in one proxy.
     #[must_use]
-    pub fn new(config: &Config, scope: &Scope<'_>) -> Self {
-        let routes = RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice()));
+    pub fn new(config: &Config, scope: &Scope<'_>, seed: Seed) -> Self {
+        let shared = !config.overall.is_empty();
         Self {
             exempt: RouteTable::of_exemptions(&config.exempt),
-            routes,
-            rules: config.rules.iter().map(|rule| Rule::new(rule, scope)).collect(),
+            routes: RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice())),
+            rules: config.all_rules().map(|rule| Rule::new(rule, scope, seed, config.replicas(), shared)).collect(),
+            routed: config.rules.len(),
+            told: config.filter_state,
+            decisions: Vec::new(),
         }
+    }
+
+    /// What the rules decided on the last request.
+    #[must_use]
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// Of which requests the decision goes into the filter state.
+    #[must_use]
+    pub const fn told(&self) -> Which {
+        self.told
+    }
+
+    /// What was noticed at the tables of the rule of this index since this was asked last.
+    pub fn noticed(&mut self, rule: usize) -> Noticed {
+        self.rules.get_mut(rule).map_or_else(Noticed::default, Rule::noticed)
     }
 
     /// Decides on a request that arrived at `now`. Reads no more of it than the rules ask for.
     pub fn decide(&mut self, request: &impl Request, store: &mut impl SharedStore, now: Instant) -> Verdict {
+        self.decisions.clear();
         if self.exempt.takes_for_certain(request) {
             return Verdict::Exempt;
         }
-        // An ambiguous path is charged to the rule of its plain form.
-        let Some(index) = self.routes.find(request).rule else { return Verdict::Unmatched };
-        let Some(rule) = self.rules.get_mut(index) else { return Verdict::Unmatched };
-        match rule.bucket.take(store, now) {
-            Ok(Taken::Admitted) => Verdict::Allowed { rule: index },
-            Ok(Taken::Denied(denied)) => {
-                let wait = denied.not_before.since(now);
-                if rule.mode == Mode::Shadow {
-                    return Verdict::ShadowLimited { rule: index, wait };
+        let mut admitted = Admitted::default();
+        let routed = self.routed_demand(request);
+        if let Some(asked) = routed {
+            admitted.matched = true;
+            if self.routed == self.rules.len() {
+                return match asked {
+                    Asked::Nothing(rule) => self.pass(rule, admitted),
+                    Asked::Lacking(rule) => self.lacking(rule).unwrap_or(Verdict::Admitted(admitted)),
+                    Asked::For(demand) => self.decide_alone(demand, admitted, store, now),
+                };
+            }
+        }
+        let mut demands = Vec::with_capacity(self.rules.len().saturating_sub(self.routed).saturating_add(1));
+        let overall = (self.routed..self.rules.len()).filter_map(|index| self.rules.get(index)?.ask(index, request));
+        for asked in routed.into_iter().chain(overall.collect::<Vec<_>>()) {
+            match asked {
+                Asked::Nothing(rule) => self.decided(rule, Decided::Allowed, false),
+                Asked::Lacking(rule) => {
+                    if let Some(verdict) = self.lacking(rule) {
+                        return verdict;
+                    }
                 }
-                Verdict::Limited {
-                    rule: index,
-                    wait,
-                    headers: headers::limited(&rule.name, denied.limit, &rule.policy_header, wait),
+                Asked::For(demand) => demands.push(demand),
+            }
+        }
+        self.decide_together(demands, admitted, store, now)
+    }
+
+    /// The reply to a request that is turned away.
+    #[must_use]
+    pub fn reply(&self, limited: &Limited, protocol: Protocol, request: &impl Request) -> Option<Reply> {
+        let rule = self.rules.get(limited.rule)?;
+        Some(rule.reply(limited, protocol, request))
+    }
+
+    /// Whether replies of this rule differ from caller to caller but for the seconds.
+    #[must_use]
+    pub fn reply_depends_on_caller(&self, rule: usize) -> bool {
+        self.rules.get(rule).is_some_and(Rule::has_cors)
+    }
+
+    /// Charges what depends on the response's status. The rules whose store refused.
+    pub fn charge(
+        &mut self,
+        afterwards: &Afterwards,
+        status: u16,
+        store: &mut impl SharedStore,
+        now: Instant,
+    ) -> Vec<(usize, StoreError)> {
+        let mut failed = Vec::new();
+        for demand in &afterwards.charges {
+            if let Some(rule) = self.rules.get_mut(demand.rule)
+                && let Err(error) = rule.charge_response(demand, status, store, now)
+            {
+                failed.push((demand.rule, error));
+            }
+        }
+        failed
+    }
+
+    /// What the first rule asks for that is for the request and does not pass it over.
+    fn routed_demand(&self, request: &impl Request) -> Option<Asked> {
+        let mut first = 0;
+        loop {
+            // An ambiguous path is charged to the rule of its plain form.
+            let index = self.routes.find_from(first, request).rule?;
+            if let Some(asked) = self.rules.get(index)?.ask(index, request) {
+                return Some(asked);
+            }
+            first = index.saturating_add(1);
+        }
+    }
+
+    fn decided(&mut self, rule: usize, decision: Decided, overflowed: bool) {
+        self.decisions.push(Decision { rule, decision, overflowed });
+    }
+
+    fn pass(&mut self, rule: usize, admitted: Admitted) -> Verdict {
+        self.decided(rule, Decided::Allowed, false);
+        Verdict::Admitted(admitted)
+    }
+
+    /// A request that lacks what its rule demands of it: it is turned away, unless the rule is not enforced.
+    fn lacking(&mut self, index: usize) -> Option<Verdict> {
+        let reason = Reason::KeyMissing;
+        if !self.rules.get_mut(index).is_some_and(Rule::enforces) {
+            self.decided(index, Decided::ShadowLimited(reason), false);
+            return None;
+        }
+        // What the others would have said does not count.
+        self.decisions.clear();
+        self.decided(index, Decided::Limited, false);
+        Some(Verdict::Limited(Limited { rule: index, exception: None, reason }))
+    }
+
+    /// One demand, as most requests have.
+    fn decide_alone(
+        &mut self,
+        demand: Demand,
+        mut admitted: Admitted,
+        store: &mut impl SharedStore,
+        now: Instant,
+    ) -> Verdict {
+        let told = self.told;
+        let Some(rule) = self.rules.get_mut(demand.rule) else { return Verdict::Admitted(admitted) };
+        match rule.take(&demand, store, now) {
+            Ok(taken) => match taken.outcome {
+                Outcome::Admitted(_) => {
+                    rule.tell(&demand, &taken, told, &mut admitted, now);
+                    self.decided(demand.rule, Decided::Allowed, taken.overflowed);
+                    Verdict::Admitted(admitted)
+                }
+                Outcome::Denied(denied) => {
+                    let reason = reason(&denied, now);
+                    if rule.enforces() {
+                        self.decided(demand.rule, Decided::Limited, taken.overflowed);
+                        return Verdict::Limited(demand.limited(reason));
+                    }
+                    self.decided(demand.rule, Decided::ShadowLimited(reason), taken.overflowed);
+                    Verdict::Admitted(admitted)
+                }
+            },
+            Err(error) => {
+                self.decided(demand.rule, Decided::Failed(error), false);
+                Verdict::Admitted(admitted)
+            }
+        }
+    }
+
+    /// Several demands: all of those that are enforced are charged, or none.
+    fn decide_together(
+        &mut self,
+        mut demands: Vec<Demand>,
+        mut admitted: Admitted,
+        store: &mut impl SharedStore,
+        now: Instant,
+    ) -> Verdict {
+        // First only a look, so that what one denies is not taken from the others.
+        let mut worst: Option<(Demand, Denied)> = None;
+        demands.retain(|demand| {
+            let Some(rule) = self.rules.get_mut(demand.rule) else { return false };
+            if !rule.is_enforced() {
+                return true;
+            }
+            match rule.would_deny(demand, store, now) {
+                Ok(None) | Err(_) => true,
+                Ok(Some(denied)) if !rule.enforces() => {
+                    let decision = Decided::ShadowLimited(reason(&denied, now));
+                    self.decisions.push(Decision { rule: demand.rule, decision, overflowed: false });
+                    false
+                }
+                Ok(Some(denied)) => {
+                    self.decisions.push(Decision { rule: demand.rule, decision: Decided::Limited, overflowed: false });
+                    if worst.as_ref().is_none_or(|(_, worst)| worst.not_before < denied.not_before) {
+                        worst = Some((*demand, denied));
+                    }
+                    true
                 }
             }
-            Err(error) => Verdict::Failed { rule: index, error },
+        });
+        if let Some((demand, denied)) = worst {
+            self.decisions.retain(|decision| decision.decision == Decided::Limited);
+            return Verdict::Limited(demand.limited(reason(&denied, now)));
         }
+        let mut charged: Vec<(Demand, Taken)> = Vec::with_capacity(demands.len());
+        demands.sort_by_key(|demand| !self.rules.get(demand.rule).is_some_and(Rule::is_enforced));
+        for demand in demands {
+            let Some(rule) = self.rules.get_mut(demand.rule) else { continue };
+            match rule.take(&demand, store, now) {
+                Ok(taken) => match taken.outcome {
+                    Outcome::Admitted(_) => {
+                        rule.tell(&demand, &taken, self.told, &mut admitted, now);
+                        self.decided(demand.rule, Decided::Allowed, taken.overflowed);
+                        charged.push((demand, taken));
+                    }
+                    // Another worker was quicker between the look and now.
+                    Outcome::Denied(denied) if rule.enforces() => {
+                        for (demand, taken) in charged {
+                            if let Some(rule) = self.rules.get_mut(demand.rule) {
+                                // A charge that can't be given back errs on the safe side.
+                                let _ = rule.give_back(&demand, &taken, store, now);
+                            }
+                        }
+                        self.decisions.clear();
+                        self.decided(demand.rule, Decided::Limited, taken.overflowed);
+                        return Verdict::Limited(demand.limited(reason(&denied, now)));
+                    }
+                    Outcome::Denied(denied) => {
+                        let decision = Decided::ShadowLimited(reason(&denied, now));
+                        self.decided(demand.rule, decision, taken.overflowed);
+                    }
+                },
+                Err(error) => self.decided(demand.rule, Decided::Failed(error), false),
+            }
+        }
+        Verdict::Admitted(admitted)
     }
 }
 
-impl Rule {
-    fn new(config: &RuleConfig, scope: &Scope<'_>) -> Self {
-        let name = config.name.as_str();
-        let limits: Vec<Limit> = config.limits.iter().map(|limit| limit.limit()).collect();
-        Self {
-            policy_header: headers::policy(name, &limits),
-            bucket: Bucket::new(scope.key(name), limits),
-            mode: config.mode,
-            name: name.to_owned(),
-        }
-    }
-}
-
-/// Where a plugin stands. Istio gives all plugins of all vendors one key space, so this goes into every key.
-#[derive(Debug, Clone, Copy)]
-pub struct Scope<'a> {
-    /// The plugin's name.
-    pub plugin: &'a str,
-    /// The plugin's root id.
-    pub root_id: &'a str,
-}
-
-impl Scope<'_> {
-    /// The key of a rule's bucket. Every part is preceded by its length, so no two scopes can meet in one key.
-    fn key(&self, rule: &str) -> Vec<u8> {
-        let mut key = b"tollgate/rate-limit/1".to_vec();
-        for part in [self.plugin, self.root_id, rule] {
-            key.extend(format!("/{}:", part.len()).bytes());
-            key.extend(part.bytes());
-        }
-        key
-    }
+fn reason(denied: &Denied, now: Instant) -> Reason {
+    Reason::BucketEmpty { limit: denied.limit, wait: denied.not_before.since(now) }
 }
 
 #[cfg(test)]
-mod tests {
-    use tollgate::request::Attribute;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-    use crate::store::tests::Store;
-
-    struct Path(&'static str);
-
-    impl Request for Path {
-        fn path(&self) -> Option<&[u8]> {
-            Some(self.0.as_bytes())
-        }
-        fn method(&self) -> Option<&[u8]> {
-            None
-        }
-        fn authority(&self) -> Option<&[u8]> {
-            None
-        }
-        fn header(&self, _: &str) -> Vec<Vec<u8>> {
-            Vec::new()
-        }
-        fn attribute(&self, _: Attribute) -> Option<&[u8]> {
-            None
-        }
-    }
-
-    const CONFIG: &str = r#"{"rules":[
-        {"name":"login","match":[{"paths":["/login"]}],"limits":[{"requests":1,"per":"1m"}]},
-        {"name":"users","match":[{"paths":["/users/*"]}],"limits":[{"requests":2,"per":"1s"},{"requests":3,"per":"1h"}]}]}"#;
-
-    fn policy(plugin: &str) -> Policy {
-        let scope = Scope { plugin, root_id: "" };
-        Policy::new(&Config::parse(CONFIG.as_bytes()).unwrap(), &scope)
-    }
-
-    #[test]
-    fn each_rule_has_its_own_bucket_and_the_rest_passes() {
-        let (mut policy, mut store) = (policy("a"), Store::default());
-        let mut decide = |path| policy.decide(&Path(path), &mut store, Instant::default());
-        assert_eq!(decide("/login"), Verdict::Allowed { rule: 0 });
-        assert!(matches!(decide("/login"), Verdict::Limited { rule: 0, .. }));
-        assert!(
-            matches!(decide("/x/..//login"), Verdict::Limited { rule: 0, .. }),
-            "another spelling is no other route"
-        );
-        assert_eq!(decide("/users/1"), Verdict::Allowed { rule: 1 });
-        assert_eq!(decide("/other"), Verdict::Unmatched);
-    }
-
-    #[test]
-    fn what_is_exempt_is_not_charged_and_an_odd_spelling_of_it_is() {
-        let config =
-            r#"{"exempt":[{"paths":["/health"]}],"rules":[{"name":"a","limits":[{"requests":1,"per":"1m"}]}]}"#;
-        let scope = Scope { plugin: "a", root_id: "" };
-        let mut policy = Policy::new(&Config::parse(config.as_bytes()).unwrap(), &scope);
-        let mut store = Store::default();
-        let mut decide = |path| policy.decide(&Path(path), &mut store, Instant::default());
-        assert_eq!([decide("/health"), decide("/health?x")], [Verdict::Exempt, Verdict::Exempt]);
-        assert_eq!(decide("/x/../health"), Verdict::Allowed { rule: 0 });
-        assert!(matches!(decide("//health"), Verdict::Limited { .. }));
-    }
-
-    #[test]
-    fn a_shadow_rule_turns_nobody_away_and_says_whom_it_would() {
-        let config = r#"{"rules":[{"name":"a","mode":"shadow","limits":[{"requests":1,"per":"1m"}]}]}"#;
-        let scope = Scope { plugin: "a", root_id: "" };
-        let mut policy = Policy::new(&Config::parse(config.as_bytes()).unwrap(), &scope);
-        let mut store = Store::default();
-        let mut decide = || policy.decide(&Path("/"), &mut store, Instant::default());
-        assert_eq!(decide(), Verdict::Allowed { rule: 0 });
-        let minute = Duration::from_nanos(60_000_000_000);
-        assert_eq!(decide(), Verdict::ShadowLimited { rule: 0, wait: minute });
-    }
-
-    #[test]
-    fn a_limited_caller_is_told_when_to_come_back() {
-        let (mut policy, mut store) = (policy("a"), Store::default());
-        policy.decide(&Path("/login"), &mut store, Instant::default());
-        let verdict = policy.decide(&Path("/login"), &mut store, Instant::from_nanos(1));
-        let Verdict::Limited { wait, headers, .. } = verdict else { panic!("{verdict:?}") };
-        assert_eq!(wait.as_nanos(), 59_999_999_999);
-        assert!(headers.contains(&("retry-after", "60".to_owned())), "{headers:?}");
-    }
-
-    #[test]
-    fn plugins_of_different_names_share_nothing() {
-        let (mut one, mut other, mut store) = (policy("a"), policy("b"), Store::default());
-        for policy in [&mut one, &mut other] {
-            let verdict = policy.decide(&Path("/login"), &mut store, Instant::default());
-            assert_eq!(verdict, Verdict::Allowed { rule: 0 });
-        }
-        let key = |plugin, root_id| Scope { plugin, root_id }.key("r");
-        assert_ne!(key("a/1:b", ""), key("a", "b/0:"));
-    }
-}
+mod tests;
