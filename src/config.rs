@@ -130,21 +130,27 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use serde::Deserialize;
-
     use super::*;
+    use crate::{config_enum, config_struct};
 
-    #[derive(Debug, Deserialize, PartialEq)]
-    #[serde(deny_unknown_fields)]
-    struct Example {
-        #[serde(default)]
-        limits: Vec<Inner>,
+    config_struct! {
+        struct Example {
+            limits: Vec<Inner> = or_default("limits"),
+            mode: Option<Mode> = optional("mode"),
+        }
     }
 
-    #[derive(Debug, Deserialize, PartialEq)]
-    #[serde(deny_unknown_fields)]
-    struct Inner {
-        requests: Count,
+    config_struct! {
+        struct Inner {
+            requests: Count = required("requests"),
+        }
+    }
+
+    config_enum! {
+        enum Mode {
+            Enforce = "enforce",
+            Shadow = "shadow",
+        }
     }
 
     fn refusal(json: &str) -> String {
@@ -154,7 +160,7 @@ mod tests {
     #[test]
     fn nothing_is_the_empty_object() {
         for nothing in ["", "  ", "null", "{}"] {
-            assert_eq!(parse::<Example>(nothing.as_bytes()), Ok(Example { limits: vec![] }), "{nothing:?}");
+            assert_eq!(parse::<Example>(nothing.as_bytes()), Ok(Example { limits: vec![], mode: None }), "{nothing:?}");
         }
     }
 
@@ -184,13 +190,15 @@ mod tests {
                 "limits[0].requests: must be a whole number from 1 to 1000000000000, found \"1\"",
             ),
             (r#"{"limits":[{}]}"#, "limits[0]: missing field `requests`"),
-            (r#"{"limits":7}"#, "limits: must be a sequence, found 7"),
-            (r#"{"limit":[]}"#, "limit: unknown field `limit`, expected `limits`"),
+            (r#"{"limits":7}"#, "limits: must be a list, found 7"),
+            (r#"{"limit":[]}"#, "limit: unknown field `limit`, expected `limits` or `mode`"),
             (r#"{"limits":[]}"#, "limits: must not be empty: leave it out instead"),
             (r#"{"limits":[{"requests":1}],"limits":[]}"#, "duplicate field `limits`"),
-            ("[]", "must be struct Example, found an array"),
-            ("7", "must be struct Example, found 7"),
-            (r#"{"limits":[[1]]}"#, "limits[0]: must be struct Inner, found an array"),
+            (r#"{"mode":"Shadow"}"#, "mode: unknown value `Shadow`, expected `enforce` or `shadow`"),
+            (r#"{"mode":true}"#, "mode: must be a string, found true"),
+            ("[]", "must be an object, found a list"),
+            ("7", "must be an object, found 7"),
+            (r#"{"limits":[[1]]}"#, "limits[0]: must be an object, found a list"),
             ("{", "EOF while parsing an object at line 1 column 1"),
             ("{} x", "trailing characters at line 1 column 4"),
             ("\u{feff}{}", "expected value at line 1 column 1"),

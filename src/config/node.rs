@@ -124,7 +124,7 @@ impl Node {
         Ok(Fields { entries })
     }
 
-    /// The object's only key and its value, or the string and nothing: `principal` or `{header: x-api-key}`.
+    /// Whether this is an object with the field `name`: what `{header: x-api-key}` is told by.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         matches!(self, Self::Object(entries) if entries.iter().any(|(key, _)| key == name))

@@ -218,7 +218,7 @@ fn says_what_is_wrong_and_where() {
         ),
         (
             json!([{"path": ["/"]}]),
-            "[0].path: unknown field `path`, expected one of `hosts`, `paths`, `methods`, `headers`",
+            "[0].path: unknown field `path`, expected one of `hosts`, `paths`, `methods`, `headers`, `query`",
         ),
     ] {
         assert_eq!(refusal(rules), message);

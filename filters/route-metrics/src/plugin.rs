@@ -62,7 +62,7 @@ impl Plugin for RouteMetrics {
         Ok(Self {
             routes: RouteTable::new(config.routes.iter().map(|route| route.matches.as_slice())),
             names: config.routes.iter().map(|route| route.name.as_str().to_owned()).collect(),
-            series: SeriesTable::new(config.max_series, Series::define(&Labels::other())),
+            series: SeriesTable::new(config.max_series(), Series::define(&Labels::other())),
             dropped: Counter::define(&stat_name("tollgate_series_dropped_total", &[("filter", Self::NAME)])),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         })
