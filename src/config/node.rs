@@ -124,7 +124,7 @@ impl Node {
         Ok(Fields { entries })
     }
 
-    /// The object's only key and its value, or the string and nothing: `principal` or `{header: x-api-key}`.
+    /// Whether this is an object with the field `name`: what `{header: x-api-key}` is told by.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         matches!(self, Self::Object(entries) if entries.iter().any(|(key, _)| key == name))
@@ -172,8 +172,10 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The field's value, if it is there.
     #[must_use]
+    #[inline(never)]
     pub fn node(&self, name: &str) -> Option<&'a Node> {
-        self.entries.iter().find(|(key, node)| key == name && *node != Node::Null).map(|(_, node)| node)
+        let entry = self.entries.iter().find(|(key, _)| key == name);
+        entry.map(|(_, node)| node).filter(|node| !matches!(node, Node::Null))
     }
 
     /// A field that must be there.
@@ -206,7 +208,7 @@ impl<T: FromNode> FromNode for Vec<T> {
         let nodes = node.list()?;
         let mut values = Self::with_capacity(nodes.len());
         for (index, node) in nodes.iter().enumerate() {
-            values.push(T::from_node(node).map_err(|error| error.under(&format!("[{index}]")))?);
+            values.push(T::from_node(node).map_err(|error| error.under_index(index))?);
         }
         Ok(values)
     }

@@ -1,82 +1,82 @@
 //! The `pluginConfig` of `mtls-identity`.
 
-use serde::{Deserialize, Deserializer, de::Error};
 use tollgate::{
-    config::{self, ConfigError},
+    config::{self, ConfigError, FromNode, Node, Warning},
+    config_enum, config_struct,
     name::Name,
     route::RouteMatch,
     spiffe::{SpiffeId, TrustDomain},
 };
 
-/// The parsed `pluginConfig`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Config {
+config_struct! {
+    /// The parsed `pluginConfig`.
+    pub struct Config {
+        /// Where the identity comes from.
+        pub source: Source = or_default("source"),
+        /// Demands that Envoy says of each certificate that it was validated. For listeners that accept others too,
+        /// which Istio never makes; they must not resume TLS sessions, and Envoy must know
+        /// `connection.peer_certificate_valid`.
+        pub require_validated: bool = or_default("requireValidated"),
+        /// Trust domains of peers that count as ours; none means the proxy's own.
+        pub trust_domains: Vec<TrustDomain> = or_default("trustDomains"),
+        /// First match wins.
+        pub rules: Vec<RuleConfig> = or_default("rules"),
+        /// Requests that need no identity at all.
+        pub exempt: Vec<RouteMatch> = or_default("exempt"),
+        /// What becomes of a verified peer that no rule is for. Unless given, it is denied; without rules it is
+        /// allowed.
+        pub default: Option<Default> = optional("default"),
+    }
+}
+
+config_enum! {
     /// Where the identity comes from.
-    #[serde(default)]
-    pub source: Source,
-    /// Demands that Envoy says of each certificate that it was validated. For listeners that accept others too, which
-    /// Istio never makes; they must not resume TLS sessions, and Envoy must know `connection.peer_certificate_valid`.
-    #[serde(default)]
-    pub require_validated: bool,
-    /// Trust domains of peers that count as ours; none means the proxy's own.
-    #[serde(default)]
-    pub trust_domains: Vec<TrustDomain>,
-    /// First match wins.
-    #[serde(default)]
-    pub rules: Vec<RuleConfig>,
-    /// Requests that need no identity at all.
-    #[serde(default)]
-    pub exempt: Vec<RouteMatch>,
-    /// What becomes of a verified peer that no rule is for. Unless given, it is denied; without rules it is allowed.
-    pub default: Option<Default>,
+    #[derive(Default)]
+    pub enum Source {
+        /// The connection's own client certificate.
+        #[default]
+        Tls = "tls",
+    }
 }
 
-/// Where the identity comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Source {
-    /// The connection's own client certificate.
-    #[default]
-    Tls,
+config_enum! {
+    /// What becomes of a verified peer that no rule is for.
+    pub enum Default {
+        /// It is turned away.
+        Deny = "deny",
+        /// It passes.
+        Allow = "allow",
+    }
 }
 
-/// What becomes of a verified peer that no rule is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Default {
-    /// It is turned away.
-    Deny,
-    /// It passes.
-    Allow,
+config_struct! {
+    /// A rule: which requests, and whose.
+    pub struct RuleConfig {
+        /// The rule's name in metrics and logs.
+        pub name: Name = required("name"),
+        /// Alternatives, of which one must hold; none means every request.
+        pub matches: Vec<RouteMatch> = or_default("match"),
+        /// Who may pass; every verified peer unless given.
+        pub allow: Option<Vec<PeerMatch>> = optional("allow"),
+        /// Who may not, even if `allow` has them.
+        pub deny: Vec<PeerMatch> = or_default("deny"),
+    }
 }
 
-/// A rule: which requests, and whose.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RuleConfig {
-    /// The rule's name in metrics and logs.
-    pub name: Name,
-    /// Alternatives, of which one must hold; none means every request.
-    #[serde(default, rename = "match")]
-    pub matches: Vec<RouteMatch>,
-    /// Who may pass; every verified peer unless given.
-    pub allow: Option<Vec<PeerMatch>>,
-    /// Who may not, even if `allow` has them.
-    #[serde(default)]
-    pub deny: Vec<PeerMatch>,
+config_struct! {
+    /// Conditions on a peer. All given ones must hold; of the entries of one list, one is enough.
+    pub struct PeerMatch {
+        /// Whole identities.
+        pub principals: Vec<Principal> = or_default("principals"),
+        /// Kubernetes namespaces.
+        pub namespaces: Vec<Segment> = or_default("namespaces"),
+    }
 }
 
-/// Conditions on a peer. All given ones must hold; of the entries of one list, one is enough.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PeerMatch {
-    /// Whole identities.
-    #[serde(default)]
-    pub principals: Vec<Principal>,
-    /// Kubernetes namespaces.
-    #[serde(default)]
-    pub namespaces: Vec<Segment>,
+#[cfg(feature = "schema")]
+tollgate::text_schema! {
+    Principal = "principal", "", "a SPIFFE ID with or without `spiffe://`; `*` stands for one segment of its path";
+    Segment = "namespace", "^(\\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$", "a Kubernetes namespace, or `*` for any";
 }
 
 /// A SPIFFE ID, with or without `spiffe://`. `*` stands for one whole segment of the path.
@@ -134,15 +134,15 @@ impl Principal {
     }
 }
 
-impl<'de> Deserialize<'de> for Principal {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+impl FromNode for Principal {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        Self::parse(node.text()?).map_err(ConfigError::here)
     }
 }
 
-impl<'de> Deserialize<'de> for Segment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
+impl FromNode for Segment {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        let name = node.text()?;
         if name == "*" {
             return Ok(Self::Any);
         }
@@ -151,9 +151,9 @@ impl<'de> Deserialize<'de> for Segment {
         let good_ends = !name.starts_with('-') && !name.ends_with('-');
         if !(1..=63).contains(&name.len()) || !good_ends || !name.bytes().all(of_a_label) {
             let rule = "use 1 to 63 of a-z, 0-9 and `-`, not at an end, or `*` for any";
-            return Err(D::Error::custom(format!("invalid namespace `{name}`: {rule}")));
+            return Err(ConfigError::here(format!("invalid namespace `{name}`: {rule}")));
         }
-        Ok(Self::Exact(name))
+        Ok(Self::Exact(name.to_owned()))
     }
 }
 
@@ -165,8 +165,7 @@ impl Config {
     /// Names the path to what is wrong and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let config: Self = config::parse(bytes)?;
-        let named: Vec<_> = config.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::check_rules("rules", &named)?;
+        config::check_rules("rules", &config.named())?;
         config::check_exempt(&config.exempt)?;
         for (index, rule) in config.rules.iter().enumerate() {
             for (list, peers) in [("allow", rule.allow.as_deref().unwrap_or_default()), ("deny", &rule.deny)] {
@@ -178,6 +177,16 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Rules that no request can reach.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        config::unreachable_rules("rules", &self.named())
+    }
+
+    fn named(&self) -> Vec<(&Name, &[RouteMatch])> {
+        self.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect()
     }
 }
 
@@ -259,10 +268,6 @@ mod tests {
             (r#"{"rules":[]}"#, "rules: must not be empty: leave it out instead"),
             (r#"{"exempt":[{}]}"#, "exempt[0]: must have a condition: it would exempt everything"),
             (r#"{"exempt":[{"paths":[]}]}"#, "exempt[0].paths: must not be empty: leave it out instead"),
-            (
-                r#"{"rules":[{"name":"a"},{"name":"b","deny":[{"namespaces":["x"]}]}]}"#,
-                "rules[1]: can never match: an earlier one without `match` takes every request",
-            ),
             (r#"{"rules":[{"name":"a","allow":[]}]}"#, "rules[0].allow: must not be empty: leave it out instead"),
             (
                 r#"{"trustDomains":["td"],"rules":[{"name":"a","deny":[{"principals":["td/a","other/a"]}]}]}"#,
@@ -281,8 +286,8 @@ mod tests {
                 r#"{"rules":[{"name":"a","allow":[{"namespaces":["Blog"]}]}]}"#,
                 "rules[0].allow[0].namespaces[0]: invalid namespace `Blog`: use 1 to 63 of a-z, 0-9 and `-`, not at an end, or `*` for any",
             ),
-            (r#"{"source":"xfcc"}"#, "source: unknown variant `xfcc`, expected `tls`"),
-            (r#"{"default":"maybe"}"#, "default: unknown variant `maybe`, expected `deny` or `allow`"),
+            (r#"{"source":"xfcc"}"#, "source: unknown value `xfcc`, expected `tls`"),
+            (r#"{"default":"maybe"}"#, "default: unknown value `maybe`, expected `deny` or `allow`"),
             (
                 r#"{"trustDomains":["Cluster.Local"]}"#,
                 "trustDomains[0]: invalid trust domain `Cluster.Local`: the trust domain must be 1 to 255 characters of a-z, 0-9, `.`, `_`, `-`",
@@ -290,5 +295,13 @@ mod tests {
         ] {
             assert_eq!(refusal(json), message, "{json}");
         }
+    }
+    #[test]
+    fn a_rule_that_no_request_can_reach_is_a_warning() {
+        let json = r#"{"rules":[{"name":"a"},{"name":"b","deny":[{"namespaces":["x"]}]}]}"#;
+        let warnings = Config::parse(json.as_bytes()).unwrap().warnings();
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(warning.path, "rules[1]");
+        assert_eq!(warning.reason, "can never match: rule `a` before it takes all that it would");
     }
 }

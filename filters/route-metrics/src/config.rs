@@ -1,45 +1,46 @@
 //! The `pluginConfig` of `route-metrics`.
 
-use serde::Deserialize;
 use tollgate::{
-    config::{self, ConfigError, Count},
+    config::{self, ConfigError, Warning, Whole},
+    config_enum, config_struct,
     name::Name,
     route::RouteMatch,
 };
 
 /// Fits a sidecar of 256 MiB many times over: a series is a counter and a share of a histogram.
-const DEFAULT_SERIES: u64 = 500;
+const DEFAULT_SERIES: usize = 500;
 const MOST_SERIES: u64 = 100_000;
 
-/// The parsed `pluginConfig`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Classes of requests; first match wins. What matches none goes by the proxy's own route name.
-    pub routes: Vec<RouteConfig>,
+config_struct! {
+    /// The parsed `pluginConfig`.
+    pub struct Config {
+        /// Classes of requests; first match wins. What matches none goes by the proxy's own route name.
+        pub routes: Vec<RouteConfig> = or_default("routes"),
+        /// How labels reach Prometheus.
+        pub output: Output = or_default("output"),
+        /// How many different sets of label values are told apart: 500 unless given.
+        pub max_series: Option<Whole<1, MOST_SERIES>> = optional("maxSeries"),
+    }
+}
+
+config_struct! {
+    /// A class of requests.
+    pub struct RouteConfig {
+        /// The value of the label `route`.
+        pub name: Name = required("name"),
+        /// Alternatives, of which one must hold; none means every request.
+        pub matches: Vec<RouteMatch> = or_default("match"),
+    }
+}
+
+config_enum! {
     /// How labels reach Prometheus.
-    pub output: Output,
-    /// How many different sets of label values are told apart.
-    pub max_series: usize,
-}
-
-/// A class of requests.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RouteConfig {
-    /// The value of the label `route`.
-    pub name: Name,
-    /// Alternatives, of which one must hold; none means every request.
-    #[serde(default, rename = "match")]
-    pub matches: Vec<RouteMatch>,
-}
-
-/// How labels reach Prometheus.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Output {
-    /// As labels of their own; the proxy's `extraStatTags` must have them.
-    #[default]
-    Labels,
+    #[derive(Default)]
+    pub enum Output {
+        /// As labels of their own; the proxy's `extraStatTags` must have them.
+        #[default]
+        Labels = "labels",
+    }
 }
 
 impl Config {
@@ -48,29 +49,30 @@ impl Config {
     /// # Errors
     /// Names the path to what is wrong and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct Config {
-            #[serde(default)]
-            routes: Vec<RouteConfig>,
-            #[serde(default)]
-            output: Output,
-            max_series: Option<Count>,
-        }
-
-        let Config { routes, output, max_series } = config::parse(bytes)?;
-        let max_series = max_series.map_or(DEFAULT_SERIES, Count::get);
-        if max_series > MOST_SERIES {
-            return Err(ConfigError::at("maxSeries", format!("must be at most {MOST_SERIES}, found {max_series}")));
-        }
-        let max_series = usize::try_from(max_series).unwrap_or(usize::MAX);
-        if routes.len() > max_series {
-            let reason = format!("must be at least the number of routes, {}, found {max_series}", routes.len());
+        let config: Self = config::parse(bytes)?;
+        let (routes, max_series) = (config.routes.len(), config.max_series());
+        if routes > max_series {
+            let reason = format!("must be at least the number of routes, {routes}, found {max_series}");
             return Err(ConfigError::at("maxSeries", reason));
         }
-        let named: Vec<_> = routes.iter().map(|route| (&route.name, route.matches.as_slice())).collect();
-        config::check_rules("routes", &named)?;
-        Ok(Self { routes, output, max_series })
+        config::check_rules("routes", &config.named())?;
+        Ok(config)
+    }
+
+    /// Routes that no request can reach.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        config::unreachable_rules("routes", &self.named())
+    }
+
+    /// How many different sets of label values are told apart.
+    #[must_use]
+    pub fn max_series(&self) -> usize {
+        self.max_series.map_or(DEFAULT_SERIES, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
+    }
+
+    fn named(&self) -> Vec<(&Name, &[RouteMatch])> {
+        self.routes.iter().map(|route| (&route.name, route.matches.as_slice())).collect()
     }
 }
 
@@ -84,7 +86,8 @@ mod tests {
     #[test]
     fn nothing_means_the_proxys_own_routes() {
         let config = Config::parse(b"").unwrap();
-        assert_eq!(config, Config { routes: vec![], output: Output::Labels, max_series: 500 });
+        assert_eq!(config, Config { routes: vec![], output: Output::Labels, max_series: None });
+        assert_eq!(config.max_series(), 500);
     }
 
     #[test]
@@ -96,7 +99,7 @@ mod tests {
                 r#"{"maxSeries":1,"routes":[{"name":"a"},{"name":"b"}]}"#,
                 "maxSeries: must be at least the number of routes, 2, found 1",
             ),
-            (r#"{"output":"csv"}"#, "output: unknown variant `csv`, expected `labels`"),
+            (r#"{"output":"csv"}"#, "output: unknown value `csv`, expected `labels`"),
             (
                 r#"{"routes":[{"name":"__other__"}]}"#,
                 "routes[0].name: invalid name `__other__`: use 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit",
@@ -104,5 +107,14 @@ mod tests {
         ] {
             assert_eq!(Config::parse(json.as_bytes()).unwrap_err().to_string(), message, "{json}");
         }
+    }
+    #[test]
+    fn a_route_that_no_request_can_reach_is_a_warning() {
+        let json =
+            r#"{"routes":[{"name":"a","match":[{"paths":["/a/*"]}]},{"name":"b","match":[{"paths":["/a/b"]}]}]}"#;
+        let warnings = Config::parse(json.as_bytes()).unwrap().warnings();
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(warning.path, "routes[1]");
+        assert_eq!(warning.reason, "can never match: route `a` before it takes all that it would");
     }
 }

@@ -51,8 +51,9 @@ impl Plugin for RouteMetrics {
 
     const NAME: &str = "route_metrics";
 
-    fn configure(_: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
+    fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
+        host::log_unreachable_rules(root, Self::NAME, &config.warnings());
         for route in &config.routes {
             // So that a dashboard has something to show before the first request.
             let method = route.matches.iter().flat_map(|route| &route.methods).next();
@@ -62,7 +63,7 @@ impl Plugin for RouteMetrics {
         Ok(Self {
             routes: RouteTable::new(config.routes.iter().map(|route| route.matches.as_slice())),
             names: config.routes.iter().map(|route| route.name.as_str().to_owned()).collect(),
-            series: SeriesTable::new(config.max_series, Series::define(&Labels::other())),
+            series: SeriesTable::new(config.max_series(), Series::define(&Labels::other())),
             dropped: Counter::define(&stat_name("tollgate_series_dropped_total", &[("filter", Self::NAME)])),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         })
