@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the three filters into dist/*.wasm.
+# Builds the filters into dist/*.wasm: rate-limit twice, the others once.
 #
 #   tools/build-modules.sh [-q]
 #
@@ -22,7 +22,6 @@ esac
 source "$(dirname -- "${BASH_SOURCE[0]}")/wasm-env.sh"
 wasm_env
 
-filters=(rate-limit mtls-identity route-metrics)
 profile=module
 out=$WASM_TARGET_DIR/$wasm_target/$profile
 dist=$wasm_root/dist
@@ -35,27 +34,35 @@ flock "$lock"
 if [[ ! -d $out && $WASM_WAY == build-std ]]; then
   echo "building the standard library for wasm32 and the modules: 1 to 2 minutes, the first time only" >&2
 fi
-packages=()
-for filter in "${filters[@]}"; do
-  packages+=(--package "tollgate-$filter")
-done
-(cd "$wasm_root" && cargo build "${quiet[@]}" "${WASM_FLAGS[@]}" --lib --profile "$profile" "${packages[@]}")
 
-for filter in "${filters[@]}"; do
-  built=$out/${filter//-/_}.wasm
-  target=$dist/$filter.wasm
+# build ARGUMENT...: builds libraries for wasm32.
+build() {
+  (cd "$wasm_root" && cargo build "${quiet[@]}" "${WASM_FLAGS[@]}" --lib --profile "$profile" "$@")
+}
+
+# ship FILTER MODULE: puts the library of a filter into dist/ under the module's name.
+ship() {
+  local built=$out/${1//-/_}.wasm target=$dist/$2.wasm private
   if cmp --silent "$built" "$target"; then
-    continue
+    return
   fi
   for private in "$wasm_root" "${CARGO_HOME:-$HOME/.cargo}" "$HOME/" "${wasm_debian_source%/library}"; do
     if [[ $private != / ]] && grep --quiet --text --fixed-strings -- "$private" "$built"; then
-      echo "error: $filter.wasm has a path of this machine in it: $private" >&2
+      echo "error: $2.wasm has a path of this machine in it: $private" >&2
       exit 1
     fi
   done
-  cp "$built" "$dist/.$filter.wasm.new"
-  mv "$dist/.$filter.wasm.new" "$target"
+  cp "$built" "$dist/.$2.wasm.new"
+  mv "$dist/.$2.wasm.new" "$target"
   if [[ ${#quiet[@]} == 0 ]]; then
-    printf '%s: %d bytes\n' "dist/$filter.wasm" "$(stat --format=%s "$target")" >&2
+    printf '%s: %d bytes\n' "dist/$2.wasm" "$(stat --format=%s "$target")" >&2
   fi
+}
+
+build --package tollgate-rate-limit --package tollgate-mtls-identity --package tollgate-route-metrics
+for filter in rate-limit mtls-identity route-metrics; do
+  ship "$filter" "$filter"
 done
+# The same crate once more, called for responses too (docs/adr/0007). cargo keeps both and gives the last one the name.
+build --package tollgate-rate-limit --features response
+ship rate-limit rate-limit-response

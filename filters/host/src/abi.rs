@@ -14,6 +14,8 @@ pub(crate) const CAS_MISMATCH: u32 = 8;
 
 /// Which header map.
 pub(crate) const REQUEST_HEADERS: u32 = 0;
+/// Which header map.
+pub(crate) const RESPONSE_HEADERS: u32 = 2;
 /// Which buffer.
 pub(crate) const PLUGIN_CONFIGURATION: u32 = 7;
 
@@ -29,6 +31,7 @@ unsafe extern "C" {
         size: *mut usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, value: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_get_shared_data(
@@ -57,6 +60,7 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    fn random_get(buffer: *mut u8, size: usize) -> u32;
 }
 
 /// Takes over what the host wrote into memory that it asked [`crate::memory_allocate`] for.
@@ -101,6 +105,11 @@ pub(crate) fn headers(map: u32) -> Result<Vec<u8>, u32> {
     bytes(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
 }
 
+pub(crate) fn add_header(map: u32, name: &str, value: &str) -> u32 {
+    // SAFETY: the host reads within the given bounds.
+    unsafe { proxy_add_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+}
+
 pub(crate) fn property(path: &str) -> Result<Vec<u8>, u32> {
     // SAFETY: out-pointers are valid for the call.
     bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
@@ -124,7 +133,7 @@ pub(crate) fn write_shared_data(key: &[u8], value: &[u8], version: u32) -> u32 {
     unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) }
 }
 
-pub(crate) fn local_response(status: u32, details: &str, body: &str, headers: &[u8], grpc_status: i32) -> u32 {
+pub(crate) fn local_response(status: u32, details: &str, body: &[u8], headers: &[u8], grpc_status: i32) -> u32 {
     // SAFETY: the host reads within the given bounds.
     unsafe {
         proxy_send_local_response(
@@ -165,4 +174,9 @@ pub(crate) fn monotonic_nanos() -> u64 {
     // SAFETY: the out-pointer is valid for the call. Envoy serves this clock always; zero would only deny longer.
     let _ = unsafe { clock_time_get(MONOTONIC, 0, &mut time) };
     time
+}
+
+pub(crate) fn random(buffer: &mut [u8]) -> u32 {
+    // SAFETY: the host writes within the given bounds.
+    unsafe { random_get(buffer.as_mut_ptr(), buffer.len()) }
 }

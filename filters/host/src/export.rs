@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tollgate::{config::ConfigError, logfmt::Line};
 
-use crate::{Flow, HostRequest, LogLevel, Plugin, Root, abi, log};
+use crate::{Flow, HostRequest, HostResponse, LogLevel, Plugin, Root, abi, log};
 
 /// Memory for bytes that the host hands over. Null when there is none left; the host then fails its call.
 #[must_use]
@@ -82,6 +82,15 @@ impl<P: Plugin> Dispatcher<P> {
             self.streams.insert(context, (root, stream));
         }
         flow
+    }
+
+    /// `proxy_on_response_headers`
+    pub fn on_response_headers(&mut self, context: u32) {
+        let Some((root, mut stream)) = self.streams.remove(&context) else { return };
+        if let Some(plugin) = self.plugin(root) {
+            plugin.on_response_headers(&HostResponse, &mut stream);
+            self.streams.insert(context, (root, stream));
+        }
     }
 
     /// `proxy_on_log`
@@ -169,6 +178,13 @@ macro_rules! export {
                 $crate::Flow::Continue => 0,
                 $crate::Flow::Stop => 1,
             }
+        }
+    };
+    (@callback $plugin:ty, on_response_headers) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn proxy_on_response_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
+            dispatch((), |dispatcher| dispatcher.on_response_headers(context));
+            0
         }
     };
     (@callback $plugin:ty, on_log) => {

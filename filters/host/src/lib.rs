@@ -21,6 +21,8 @@ mod reply;
 #[cfg(target_arch = "wasm32")]
 mod request;
 #[cfg(target_arch = "wasm32")]
+mod response;
+#[cfg(target_arch = "wasm32")]
 mod shared_data;
 #[cfg(target_arch = "wasm32")]
 mod system;
@@ -28,10 +30,11 @@ mod system;
 #[cfg(target_arch = "wasm32")]
 pub use self::{
     export::{Dispatcher, memory_allocate},
-    metrics::{Counter, Gauge, Histogram, config_info},
+    metrics::{Counter, Gauge, Histogram, config_hash, config_info},
     plugin::{Flow, Plugin, Root},
-    reply::LocalReply,
+    reply::{EncodedHeaders, LocalReply},
     request::HostRequest,
+    response::HostResponse,
     shared_data::SharedData,
-    system::{LogLevel, log, log_unreachable_rules, now, set_property},
+    system::{LogLevel, log, log_unreachable_rules, now, random, set_property},
 };

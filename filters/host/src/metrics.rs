@@ -38,8 +38,15 @@ metric! {
 impl Counter {
     /// Adds one.
     pub fn increment(self) {
-        if let Some(id) = self.0 {
-            abi::increment_metric(id, 1);
+        self.add(1);
+    }
+
+    /// Adds `number`.
+    pub fn add(self, number: u32) {
+        if let Some(id) = self.0
+            && number > 0
+        {
+            abi::increment_metric(id, number.into());
         }
     }
 }
@@ -49,6 +56,15 @@ impl Gauge {
     pub fn record(self, value: u64) {
         if let Some(id) = self.0 {
             abi::record_metric(id, value);
+        }
+    }
+
+    /// Adds `change`, which counts whoever else writes.
+    pub fn add(self, change: i64) {
+        if let Some(id) = self.0
+            && change != 0
+        {
+            abi::increment_metric(id, change);
         }
     }
 }
@@ -65,9 +81,14 @@ impl Histogram {
 /// The gauge that says which configuration is in force: 1 while it is, 0 afterwards.
 #[must_use]
 pub fn config_info(filter: &str, version: &str, configuration: &[u8]) -> Gauge {
-    // FNV-1a: tells configurations apart for people, no more.
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = format!("{:016x}", configuration.iter().fold(0xcbf2_9ce4_8422_2325, fold));
+    let hash = config_hash(configuration);
     let labels = [("filter", filter), ("version", version), ("config_hash", &hash)];
     Gauge::define(&stat_name("tollgate_config_info", &labels))
+}
+
+/// The hash in that gauge: FNV-1a, which tells configurations apart for people, no more.
+#[must_use]
+pub fn config_hash(configuration: &[u8]) -> String {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", configuration.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }

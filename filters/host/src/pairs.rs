@@ -20,7 +20,7 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 
 /// Serialises `pairs`. `None` when a length does not fit into 32 bits.
 #[must_use]
-pub fn encode(pairs: &[(&str, String)]) -> Option<Vec<u8>> {
+pub fn encode(pairs: &[(String, String)]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(256);
     bytes.extend(u32::try_from(pairs.len()).ok()?.to_le_bytes());
     for (name, value) in pairs {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn decodes_what_it_encodes() {
-        let pairs = [("retry-after", "7".to_owned()), ("x", String::new())];
+        let pairs = [("retry-after".to_owned(), "7".to_owned()), ("x".to_owned(), String::new())];
         let bytes = encode(&pairs).unwrap();
         assert_eq!(decode(&bytes), Some(vec![(&b"retry-after"[..], &b"7"[..]), (b"x", b"")]));
         assert_eq!(decode(b""), Some(vec![]));
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn refuses_lengths_that_do_not_fit() {
-        let good = encode(&[("a", "b".to_owned())]).unwrap();
+        let good = encode(&[("a".to_owned(), "b".to_owned())]).unwrap();
         for cut in 1..good.len() {
             assert_eq!(decode(&good[..cut]), None, "{cut}");
         }

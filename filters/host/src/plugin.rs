@@ -2,7 +2,7 @@
 
 use tollgate::config::ConfigError;
 
-use crate::{HostRequest, abi};
+use crate::{HostRequest, HostResponse, abi};
 
 /// One configuration of this module. Envoy uses one root for all listeners with the same plugin name, root id and
 /// configuration, so the direction of traffic is a matter of the request.
@@ -44,6 +44,9 @@ pub trait Plugin: Sized {
 
     /// A request's headers have arrived.
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Self::Stream>);
+
+    /// A response's headers have come, from wherever. `stream` is what [`Plugin::on_request_headers`] left.
+    fn on_response_headers(&mut self, _response: &HostResponse, _stream: &mut Self::Stream) {}
 
     /// A request has ended. `stream` is what [`Plugin::on_request_headers`] left, if it ran.
     fn on_log(&mut self, _request: &HostRequest, _stream: Option<Self::Stream>) {}

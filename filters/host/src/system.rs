@@ -42,3 +42,10 @@ pub fn set_property(name: &str, value: &str) {
     // A failure leaves the log without the value; the reply and the counters say the same.
     let _ = abi::write_property(name, value);
 }
+
+/// Random bytes from the host's generator; `None` if it refuses.
+#[must_use]
+pub fn random() -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    (abi::random(&mut bytes) == abi::OK).then_some(bytes)
+}

@@ -1,6 +1,6 @@
 //! The glue between the policy and Envoy.
 
-use host::{Counter, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root};
+use host::{Counter, EncodedHeaders, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root};
 use tollgate::{
     config::ConfigError,
     logfmt::Line,
@@ -142,6 +142,6 @@ fn deny(denials: &mut Denials, reason: Reason, request: &HostRequest) -> Flow {
 }
 
 fn reply() -> Flow {
-    let (body, headers) = ("forbidden\n", Vec::new());
+    let (body, headers) = (b"forbidden\n", &EncodedHeaders::default());
     LocalReply { status: 403, grpc_status: PERMISSION_DENIED, details: DETAILS, body, headers }.send()
 }

@@ -14,8 +14,8 @@ use tollgate::{
 };
 
 pub use self::{
-    cost::{CostConfig, HeaderCost, StatusCost, StatusPattern},
-    key::{ClientAddress, Condition, Expected, KeyPart, Missing, Network, Part, Selector},
+    cost::{CostConfig, HeaderCost, HeaderName, StatusCost, StatusPattern},
+    key::{ClientAddress, Condition, Expected, KeyPart, Missing, Network, Part, Selector, masked},
     reply::{Cors, HeaderValue, Headers, WhenLimited},
 };
 use crate::bucket::Limit;
@@ -26,6 +26,9 @@ const DEFAULT_PER: Duration = Duration::from_nanos(60_000_000_000);
 
 /// Slots of a table when nothing else is said: about 200 KB when all are in use.
 const DEFAULT_SLOTS: u64 = 8192;
+
+/// Rules that the summary names.
+const MOST_SUMMARIZED: usize = 20;
 
 config_struct! {
     /// The parsed `pluginConfig`.
@@ -227,6 +230,33 @@ impl Config {
         let position = |rules: &[RuleConfig]| rules.iter().position(RuleConfig::needs_response);
         let rule = position(&self.rules).map(|index| format!("rules[{index}]"));
         rule.or_else(|| position(&self.overall).map(|index| format!("overall[{index}]")))
+    }
+
+    /// What is enforced, in a few words for the log: `login 10/1m 100/1h by key, default 100/1m`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut summary = String::new();
+        for (index, rule) in self.all_rules().enumerate() {
+            if index > 0 {
+                summary.push_str(", ");
+            }
+            if index == MOST_SUMMARIZED {
+                let rest = self.rules.len().saturating_add(self.overall.len()).saturating_sub(index);
+                summary.push_str(&format!("and {rest} more"));
+                break;
+            }
+            summary.push_str(rule.name.as_str());
+            for limit in &rule.limits {
+                summary.push_str(&format!(" {}/{}", limit.requests.get(), limit.per.0));
+            }
+            summary.push_str(if rule.key.is_empty() { "" } else { " by key" });
+            summary.push_str(match rule.mode {
+                Mode::Enforce => "",
+                Mode::Shadow => " in shadow",
+                Mode::Off => " off",
+            });
+        }
+        summary
     }
 
     /// What is likely not meant: rules that no request can reach.

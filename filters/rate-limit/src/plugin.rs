@@ -1,20 +1,36 @@
 //! The glue between the policy and Envoy.
 
-use host::{Counter, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root, SharedData};
-use tollgate::{config::ConfigError, logfmt::Line, stats::stat_name, throttle::Throttle, time::Duration};
-
-use crate::{
-    config::Config,
-    policy::{Policy, Scope, Verdict},
+use host::{
+    Counter, EncodedHeaders, Flow, Gauge, HostRequest, HostResponse, LocalReply, LogLevel, Plugin, Root, SharedData,
+};
+use tollgate::{
+    config::ConfigError,
+    logfmt::Line,
+    stats::stat_name,
+    store::{SharedStore as _, StoreError, Swap},
+    throttle::Throttle,
+    time::Instant,
 };
 
+use crate::{
+    config::{Config, RuleConfig, Which},
+    key::Seed,
+    policy::{Admitted, Afterwards, Decided, Limited, Policy, Scope, Verdict},
+    reply::{Protocol, Reason, Reply},
+};
+
+#[cfg(not(feature = "response"))]
 host::export!(RateLimit: on_request_headers);
+#[cfg(feature = "response")]
+host::export!(RateLimit: on_request_headers, on_response_headers);
 
 const DETAILS: &str = "tollgate_rate_limited";
 const RESOURCE_EXHAUSTED: u8 = 8;
+const SEED_KEY: &[u8] = b"tollgate/rate-limit/2/seed";
 
 struct RateLimit {
     policy: Policy,
+    store: SharedData,
     rules: Vec<Rule>,
     unmatched: Counter,
     exempt: Counter,
@@ -24,24 +40,74 @@ struct RateLimit {
 /// What is recorded of one rule.
 struct Rule {
     name: String,
+    /// For the filter state.
+    limited_by: String,
+    counters: Counters,
+    slots: Option<Gauge>,
+    log: Throttle,
+    /// The last reply and what it was made from: most of a flood gets the same one.
+    reply: Option<(Limited, u64, EncodedReply)>,
+}
+
+struct Counters {
     allowed: Counter,
     limited: Counter,
     shadow_limited: Counter,
     error: Counter,
-    log: Throttle,
+    /// Of rules with a key.
+    overflow: Option<Counter>,
+    contention: Counter,
+}
+
+struct EncodedReply {
+    reply: Reply,
+    headers: EncodedHeaders,
 }
 
 impl Rule {
-    fn new(name: &str) -> Self {
+    fn new(config: &RuleConfig) -> Self {
+        let name = config.name.as_str();
         let counter = |decision| decisions(name, decision);
-        Self {
-            name: name.to_owned(),
+        let is_keyed = !config.key.is_empty();
+        let of_rule = |metric| stat_name(metric, &[("rule", name)]);
+        let counters = Counters {
             allowed: counter("allowed"),
             limited: counter("limited"),
             shadow_limited: counter("shadow_limited"),
             error: counter("error"),
+            overflow: is_keyed.then(|| counter("overflow")),
+            contention: Counter::define(&of_rule("tollgate_rate_limit_contention_total")),
+        };
+        Self {
+            name: name.to_owned(),
+            limited_by: format!("{DETAILS}:{name}"),
+            counters,
+            slots: is_keyed.then(|| Gauge::define(&of_rule("tollgate_rate_limit_slots"))),
             log: Throttle::default(),
+            reply: None,
         }
+    }
+
+    fn log(&mut self, event: &str, level: LogLevel, now: Instant, add: impl FnOnce(Line) -> Line) {
+        if let Some(suppressed) = self.log.admit(now) {
+            let line = add(Line::new(event, RateLimit::NAME).field("rule", &self.name));
+            host::log(level, &line.field("suppressed", suppressed));
+        }
+    }
+
+    fn log_limited(&mut self, event: &str, reason: &Reason, now: Instant) {
+        self.log(event, LogLevel::Info, now, |line| {
+            let line = line.field("reason", reason.as_str());
+            match reason.seconds() {
+                Some(seconds) => line.field("retry_after_seconds", seconds),
+                None => line,
+            }
+        });
+    }
+
+    fn log_failed(&mut self, error: StoreError, now: Instant) {
+        self.counters.error.increment();
+        self.log("store_failed", LogLevel::Warn, now, |line| line.field("status", error.0));
     }
 }
 
@@ -50,16 +116,30 @@ fn decisions(rule: &str, decision: &str) -> Counter {
 }
 
 impl Plugin for RateLimit {
-    type Stream = ();
+    type Stream = Box<Afterwards>;
 
     const NAME: &str = "rate_limit";
 
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
+        if let Some(path) = config.needs_response().filter(|_| cfg!(not(feature = "response"))) {
+            let reason = "has something to do when the response comes: use the module rate-limit-response.wasm";
+            return Err(ConfigError::at(path, reason));
+        }
         let scope = Scope { plugin: &root.name, root_id: &root.root_id };
+        let mut store = SharedData::default();
+        let (seed, is_new) = seed(&mut store)?;
+        let rules: Vec<Rule> = config.all_rules().map(Rule::new).collect();
+        if is_new {
+            // The gauges outlive the data that they count.
+            rules.iter().filter_map(|rule| rule.slots).for_each(|slots| slots.record(0));
+        }
+        host::log_unreachable_rules(root, Self::NAME, &config.warnings());
+        announce(&config, &scope, configuration, &mut store);
         Ok(Self {
-            policy: Policy::new(&config, &scope),
-            rules: config.rules.iter().map(|rule| Rule::new(rule.name.as_str())).collect(),
+            policy: Policy::new(&config, &scope, seed),
+            store,
+            rules,
             // Traffic that no rule is for: a limit that matches nothing shows here.
             unmatched: decisions("__unmatched__", "allowed"),
             exempt: decisions("__exempt__", "allowed"),
@@ -67,48 +147,38 @@ impl Plugin for RateLimit {
         })
     }
 
-    fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<()>) {
+    fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Box<Afterwards>>) {
         let now = host::now();
-        match self.policy.decide(request, &mut SharedData, now) {
-            Verdict::Unmatched => self.unmatched.increment(),
+        let verdict = self.policy.decide(request, &mut self.store, now);
+        self.record(now);
+        match verdict {
             Verdict::Exempt => self.exempt.increment(),
-            Verdict::ShadowLimited { rule, wait } => {
-                if let Some(rule) = self.rules.get_mut(rule) {
-                    rule.shadow_limited.increment();
-                    if let Some(suppressed) = rule.log.admit(now) {
-                        log_limited("would_limit", &rule.name, wait, suppressed);
+            Verdict::Admitted(Admitted { matched, remaining, afterwards }) => {
+                if !matched {
+                    self.unmatched.increment();
+                }
+                if self.policy.told() == Which::All {
+                    host::set_property("tollgate_decision", "tollgate_rate_allowed");
+                    if let Some(remaining) = remaining {
+                        host::set_property("tollgate_remaining", &remaining.to_string());
                     }
                 }
+                return (Flow::Continue, afterwards);
             }
-            Verdict::Allowed { rule } => {
-                if let Some(rule) = self.rules.get(rule) {
-                    rule.allowed.increment();
-                }
-            }
-            Verdict::Failed { rule, error } => {
-                if let Some(rule) = self.rules.get_mut(rule) {
-                    rule.error.increment();
-                    if let Some(suppressed) = rule.log.admit(now) {
-                        let line = Line::new("store_failed", Self::NAME).field("rule", &rule.name);
-                        host::log(LogLevel::Warn, &line.field("status", error.0).field("suppressed", suppressed));
-                    }
-                }
-            }
-            Verdict::Limited { rule, wait, headers } => {
-                if let Some(rule) = self.rules.get_mut(rule) {
-                    rule.limited.increment();
-                    if let Some(suppressed) = rule.log.admit(now) {
-                        log_limited("limited", &rule.name, wait, suppressed);
-                    }
-                }
-                host::set_property("tollgate_decision", DETAILS);
-                let body = "rate limit exceeded\n";
-                let reply =
-                    LocalReply { status: 429, grpc_status: RESOURCE_EXHAUSTED, details: DETAILS, body, headers };
-                return (reply.send(), None);
-            }
+            Verdict::Limited(limited) => return (self.turn_away(limited, request, now), None),
         }
         (Flow::Continue, None)
+    }
+
+    fn on_response_headers(&mut self, response: &HostResponse, afterwards: &mut Box<Afterwards>) {
+        response.add_headers(&afterwards.headers);
+        let now = host::now();
+        let status = response.status().unwrap_or(0);
+        for (rule, error) in self.policy.charge(afterwards, status, &mut self.store, now) {
+            if let Some(rule) = self.rules.get_mut(rule) {
+                rule.log_failed(error, now);
+            }
+        }
     }
 
     fn report(&self, in_force: bool) {
@@ -121,8 +191,100 @@ impl Plugin for RateLimit {
     }
 }
 
-fn log_limited(event: &str, rule: &str, wait: Duration, suppressed: u64) {
-    let line = Line::new(event, RateLimit::NAME).field("rule", rule).field("reason", "bucket_empty");
-    let line = line.field("retry_after_seconds", wait.as_seconds_rounded_up().max(1)).field("suppressed", suppressed);
-    host::log(LogLevel::Info, &line);
+impl RateLimit {
+    /// Counts and logs what the rules decided.
+    fn record(&mut self, now: Instant) {
+        for decision in self.policy.decisions() {
+            let Some(rule) = self.rules.get_mut(decision.rule) else { continue };
+            match decision.decision {
+                Decided::Allowed => rule.counters.allowed.increment(),
+                Decided::Limited => rule.counters.limited.increment(),
+                Decided::ShadowLimited(reason) => {
+                    rule.counters.shadow_limited.increment();
+                    rule.log_limited("would_limit", &reason, now);
+                }
+                Decided::Failed(error) => rule.log_failed(error, now),
+            }
+            if decision.overflowed {
+                if let Some(overflow) = rule.counters.overflow {
+                    overflow.increment();
+                }
+                rule.log("overflow", LogLevel::Warn, now, |line| line.field("reason", "no_free_slot"));
+            }
+        }
+        for index in 0..self.policy.decisions().len() {
+            let Some(rule) = self.policy.decisions().get(index).map(|decision| decision.rule) else { continue };
+            let noticed = self.policy.noticed(rule);
+            if let Some(rule) = self.rules.get(rule) {
+                rule.counters.contention.add(noticed.conflicts);
+                if let Some(slots) = rule.slots {
+                    slots.add(noticed.slots);
+                }
+            }
+        }
+    }
+
+    fn turn_away(&mut self, limited: Limited, request: &HostRequest, now: Instant) -> Flow {
+        let Some(rule) = self.rules.get_mut(limited.rule) else { return Flow::Stop };
+        rule.log_limited("limited", &limited.reason, now);
+        if self.policy.told() != Which::Off {
+            host::set_property("tollgate_decision", &rule.limited_by);
+        }
+        let protocol = Protocol::of(request);
+        let seconds = limited.reason.seconds().unwrap_or(0);
+        let cached = rule.reply.as_ref().filter(|(of, for_seconds, _)| {
+            protocol == Protocol::Http
+                && (of.exception, limit_of(of), *for_seconds) == (limited.exception, limit_of(&limited), seconds)
+        });
+        if cached.is_none() {
+            let Some(reply) = self.policy.reply(&limited, protocol, request) else { return Flow::Stop };
+            let headers = EncodedHeaders::new(&reply.headers);
+            rule.reply = Some((limited, seconds, EncodedReply { reply, headers }));
+        }
+        let Some((_, _, EncodedReply { reply, headers })) = &rule.reply else { return Flow::Stop };
+        let (status, grpc_status, body) = (reply.status, RESOURCE_EXHAUSTED, &reply.body[..]);
+        let sent = LocalReply { status, grpc_status, details: DETAILS, body, headers }.send();
+        if protocol != Protocol::Http || self.policy.reply_depends_on_caller(limited.rule) {
+            rule.reply = None;
+        }
+        sent
+    }
+}
+
+fn limit_of(limited: &Limited) -> Option<usize> {
+    match limited.reason {
+        Reason::BucketEmpty { limit, .. } => Some(limit),
+        Reason::KeyMissing => None,
+    }
+}
+
+/// The seed of this proxy, and whether it was made just now.
+fn seed(store: &mut SharedData) -> Result<(Seed, bool), ConfigError> {
+    let refused = |error: StoreError| ConfigError::at("", format!("the host refused shared data: status {}", error.0));
+    let of_bytes = |bytes: Vec<u8>| bytes.first_chunk().copied().map(Seed);
+    loop {
+        if let Some(seed) = store.get(SEED_KEY).map_err(refused)?.and_then(|(bytes, _)| of_bytes(bytes)) {
+            return Ok((seed, false));
+        }
+        let random = host::random().ok_or_else(|| ConfigError::at("", "the host has no random numbers"))?;
+        if let Swap::Done(_) = store.insert(SEED_KEY, &random).map_err(refused)? {
+            return Ok((Seed(random), true));
+        }
+    }
+}
+
+/// Logs what is enforced, once in a proxy and not once in a worker.
+fn announce(config: &Config, scope: &Scope<'_>, configuration: &[u8], store: &mut SharedData) {
+    let key = scope.announcement_key();
+    let hash = host::config_hash(configuration);
+    let announced = match store.get(&key) {
+        Ok(Some((value, _))) if value == hash.as_bytes() => return,
+        Ok(Some((_, version))) => store.compare_and_swap(&key, hash.as_bytes(), version),
+        Ok(None) => store.insert(&key, hash.as_bytes()),
+        Err(error) => Err(error),
+    };
+    if let Ok(Swap::Done(_)) = announced {
+        let line = Line::new("in_force", RateLimit::NAME).field("plugin", scope.plugin).field("config_hash", hash);
+        host::log(LogLevel::Info, &line.field("rules", config.summary()));
+    }
 }

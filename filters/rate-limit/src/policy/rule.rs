@@ -259,9 +259,19 @@ impl Scope<'_> {
     /// The key of a rule's buckets, or of those of one of its overrides. Every part is preceded by its length, so no two
     /// scopes can meet in one key.
     pub(super) fn key(&self, rule: &str, exception: Option<&Selector>) -> Vec<u8> {
-        let mut key = b"tollgate/rate-limit/2".to_vec();
         let exception = exception.map(|selector| selector.identity.as_str());
-        for part in [self.plugin, self.root_id, rule].into_iter().chain(exception) {
+        Self::key_of([self.plugin, self.root_id, rule].into_iter().chain(exception))
+    }
+
+    /// Where it is written which configuration was announced in the log.
+    #[must_use]
+    pub fn announcement_key(&self) -> Vec<u8> {
+        Self::key_of([self.plugin, self.root_id].into_iter())
+    }
+
+    fn key_of<'p>(parts: impl Iterator<Item = &'p str>) -> Vec<u8> {
+        let mut key = b"tollgate/rate-limit/2".to_vec();
+        for part in parts {
             key.extend(format!("/{}:", part.len()).bytes());
             key.extend(part.bytes());
         }
