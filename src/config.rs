@@ -11,7 +11,7 @@ pub mod schema;
 use core::fmt;
 
 pub use self::{
-    node::{Fields, FromNode, Node},
+    node::{Fields, FromNode, Node, Slot},
     number::{Count, Whole},
 };
 use crate::{
@@ -34,6 +34,12 @@ impl ConfigError {
     /// An error at `path`.
     pub fn at(path: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { path: path.into(), reason: reason.into() }
+    }
+
+    /// The error that the field `name` is not there.
+    #[must_use]
+    pub fn missing(name: &str) -> Self {
+        Self::here(format!("missing field `{name}`"))
     }
 
     /// An error at the value that is being read.

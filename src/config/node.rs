@@ -59,23 +59,21 @@ impl Node {
     /// It is none.
     pub fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
         let (least, most) = (*range.start(), *range.end());
-        let too_small = |found: i128| match least {
-            0 => ConfigError::here(format!("must not be negative, found {found}")),
-            1 => ConfigError::here(format!("must be greater than zero, found {found}")),
-            least => ConfigError::here(format!("must be at least {least}, found {found}")),
-        };
         let number = match self {
-            Self::Unsigned(number) => i128::from(*number),
-            Self::Signed(number) => i128::from(*number),
+            // Beyond i64 it is as good as the largest: no range goes so far.
+            Self::Unsigned(number) => i64::try_from(*number).unwrap_or(i64::MAX),
+            Self::Signed(number) => *number,
             // Up to 10¹² every whole f64 is an exact i64; what is beyond i64 saturates and is refused as well.
-            Self::Float(number) if number.fract() == 0.0 => i128::from(*number as i64),
+            Self::Float(number) if number.fract() == 0.0 => *number as i64,
             other => return Err(other.refuse(&format!("a whole number from {least} to {most}"))),
         };
-        match u64::try_from(number) {
-            Ok(number) if number > most => Err(ConfigError::here(format!("must be at most {most}, found {number}"))),
-            Ok(number) if number >= least => Ok(number),
-            _ => Err(too_small(number)),
-        }
+        let bound = match u64::try_from(number) {
+            Ok(number) if number > most => format!("at most {most}"),
+            Ok(number) if number >= least => return Ok(number),
+            _ if least == 1 => "greater than zero".to_owned(),
+            _ => format!("at least {least}"),
+        };
+        Err(ConfigError::here(format!("must be {bound}, found {number}")))
     }
 
     /// The elements of the list that this is.
@@ -122,6 +120,23 @@ impl Node {
             }
         }
         Ok(Fields { entries })
+    }
+
+    /// Fills `slots`, each under its name, from the fields of the object that this is. Those that are `required` are
+    /// filled when this returns.
+    ///
+    /// # Errors
+    /// It is no object, or has another field, or one of them twice, or lacks one, or one is not as it should be.
+    pub fn fill(&self, required: &[bool], names: &[&str], slots: &mut [&mut dyn Slot]) -> Result<(), ConfigError> {
+        let fields = self.fields(names)?;
+        for ((name, slot), required) in names.iter().zip(slots).zip(required) {
+            match fields.node(name) {
+                Some(node) => slot.fill(node).map_err(|error| error.under(name))?,
+                None if *required => return Err(ConfigError::missing(name)),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether this is an object with the field `name`: what `{header: x-api-key}` is told by.
@@ -183,7 +198,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// It is not, or not as it should be.
     pub fn required<T: FromNode>(&self, name: &str) -> Result<T, ConfigError> {
-        self.optional(name)?.ok_or_else(|| ConfigError::here(format!("missing field `{name}`")))
+        self.optional(name)?.ok_or_else(|| ConfigError::missing(name))
     }
 
     /// A field that may be absent.
@@ -200,6 +215,23 @@ impl<'a> Fields<'a> {
     /// It is not as it should be.
     pub fn or_default<T: FromNode + Default>(&self, name: &str) -> Result<T, ConfigError> {
         self.optional(name).map(Option::unwrap_or_default)
+    }
+}
+
+/// Where a field's value goes. One function fills the fields of all types, which makes the modules smaller than one for
+/// each type would.
+pub trait Slot {
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// It is not as it should be.
+    fn fill(&mut self, node: &Node) -> Result<(), ConfigError>;
+}
+
+impl<T: FromNode> Slot for Option<T> {
+    fn fill(&mut self, node: &Node) -> Result<(), ConfigError> {
+        *self = Some(T::from_node(node)?);
+        Ok(())
     }
 }
 
@@ -231,9 +263,21 @@ impl FromNode for bool {
 
 /// Defines an object of the configuration: its type, how it is read, and its schema.
 ///
-/// After each field stands how it is read, a method of [`Fields`], and its name there.
+/// After each field stands how it is read (`required`, `optional` into an `Option`, or `or_default`), and its name there.
 #[macro_export]
 macro_rules! config_struct {
+    (@slot optional $type:ty) => { <$type>::None };
+    (@slot $how:ident $type:ty) => { ::core::option::Option::<$type>::None };
+    (@required required) => { true };
+    (@required $how:ident) => { false };
+    (@value required $name:literal $field:ident) => {
+        match $field {
+            Some(value) => value,
+            None => return Err($crate::config::ConfigError::missing($name)),
+        }
+    };
+    (@value optional $name:literal $field:ident) => { $field };
+    (@value or_default $name:literal $field:ident) => { $field.unwrap_or_default() };
     ($(#[$meta:meta])* $vis:vis struct $type:ident {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $field_type:ty = $how:ident($name:literal)),+ $(,)?
     }) => {
@@ -257,8 +301,10 @@ macro_rules! config_struct {
 
         impl $crate::config::FromNode for $type {
             fn from_node(node: &$crate::config::Node) -> ::core::result::Result<Self, $crate::config::ConfigError> {
-                let fields = node.fields(&[$($name),+])?;
-                Ok(Self { $($field: fields.$how($name)?),+ })
+                $(let mut $field = $crate::config_struct!(@slot $how $field_type);)+
+                let required = [$($crate::config_struct!(@required $how)),+];
+                node.fill(&required, &[$($name),+], &mut [$(&mut $field),+])?;
+                Ok(Self { $($field: $crate::config_struct!(@value $how $name $field)),+ })
             }
         }
     };

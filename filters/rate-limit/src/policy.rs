@@ -300,8 +300,9 @@ impl Policy {
             return Verdict::Limited(demand.limited(reason(&denied, now)));
         }
         let mut charged: Vec<(Demand, Taken)> = Vec::with_capacity(demands.len());
-        demands.sort_by_key(|demand| !self.rules.get(demand.rule).is_some_and(Rule::is_enforced));
-        for demand in demands {
+        let is_enforced = |demand: &Demand| self.rules.get(demand.rule).is_some_and(Rule::is_enforced);
+        let (enforced, shadow): (Vec<_>, Vec<_>) = demands.into_iter().partition(is_enforced);
+        for demand in enforced.into_iter().chain(shadow) {
             let Some(rule) = self.rules.get_mut(demand.rule) else { continue };
             match rule.take(&demand, store, now) {
                 Ok(taken) => match taken.outcome {
