@@ -14,7 +14,10 @@ pub use self::{
     node::{Fields, FromNode, Node},
     number::{Count, Whole},
 };
-use crate::{name::Name, route::RouteMatch};
+use crate::{
+    name::Name,
+    route::{self, RouteMatch, Unreachable},
+};
 
 /// Why a `pluginConfig` was refused, and where in it.
 ///
@@ -41,10 +44,17 @@ impl ConfigError {
 
     /// The same error, seen from one level further out.
     #[must_use]
+    #[inline(never)]
     pub fn under(mut self, segment: &str) -> Self {
         let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = [segment, separator, &self.path].concat();
         self
+    }
+
+    /// The same error, seen from the list in which it happened.
+    #[inline(never)]
+    fn under_index(self, index: usize) -> Self {
+        self.under(&format!("[{index}]"))
     }
 }
 
@@ -100,8 +110,7 @@ pub fn check_exempt(exempt: &[RouteMatch]) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks what a list of rules must be: not too long, each name once, and none behind one that takes every request.
-/// `list` is the list's name.
+/// Checks what a list of rules must be: not too long, and each name once. `list` is the list's name.
 ///
 /// # Errors
 /// Names the first rule that is not so.
@@ -115,14 +124,35 @@ pub fn check_rules(list: &str, rules: &[(&Name, &[RouteMatch])]) -> Result<(), C
             return Err(ConfigError::at(format!("{list}[{index}].name"), reason));
         }
     }
-    let takes_all = |matches: &[RouteMatch]| matches.is_empty() || matches.contains(&RouteMatch::default());
-    match rules.iter().position(|(_, matches)| takes_all(matches)) {
-        Some(last) if last.saturating_add(1) < rules.len() => {
-            let reason = "can never match: an earlier one without `match` takes every request";
-            Err(ConfigError::at(format!("{list}[{}]", last.saturating_add(1)), reason))
+    Ok(())
+}
+
+/// What somebody should mend, though the filters can do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// As in [`ConfigError`].
+    pub path: String,
+    /// As in [`ConfigError`].
+    pub reason: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+/// Finds the rules that no request can reach, as far as [`route::unreachable`] does. `list` is the list's name, a plural.
+#[must_use]
+pub fn unreachable_rules(list: &str, rules: &[(&Name, &[RouteMatch])]) -> Vec<Warning> {
+    let one = list.strip_suffix('s').unwrap_or(list);
+    let matches: Vec<_> = rules.iter().map(|(_, matches)| *matches).collect();
+    let warning = |found: &Unreachable| {
+        let name = rules.get(found.taker).map_or("", |(name, _)| name.as_str());
+        let takes = if found.alone { "before it takes" } else { "and others before it take" };
+        Warning {
+            path: format!("{list}[{}]", found.rule),
+            reason: format!("can never match: {one} `{name}` {takes} all that it would"),
+            cure: format!("move it before {one} `{name}`, or delete it"),
         }
-        _ => Ok(()),
-    }
+    };
+    route::unreachable(&matches).iter().map(warning).collect()
 }
 
 #[cfg(test)]
@@ -205,6 +235,22 @@ mod tests {
         ] {
             assert_eq!(refusal(json), message, "{json}");
         }
+    }
+
+    #[test]
+    fn a_rule_behind_one_that_takes_all_it_would_is_a_warning_with_a_cure() {
+        let names: Vec<Name> = parse(br#"["a", "b", "c"]"#).unwrap();
+        let [users, user]: [Vec<RouteMatch>; 2] =
+            [r#"[{"paths":["/users/*"]}]"#, r#"[{"paths":["/users/{id}"]}, {"paths":["/people"]}]"#]
+                .map(|json| parse(json.as_bytes()).unwrap());
+        let warnings = unreachable_rules("rules", &[(&names[0], &users), (&names[1], &user), (&names[2], &user[..1])]);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(warning.path, "rules[2]");
+        assert_eq!(warning.reason, "can never match: rule `a` before it takes all that it would");
+        assert_eq!(warning.cure, "move it before rule `a`, or delete it");
+        let people: Vec<RouteMatch> = parse(br#"[{"paths":["/people"]}]"#).unwrap();
+        let warnings = unreachable_rules("routes", &[(&names[0], &users), (&names[1], &people), (&names[2], &user)]);
+        assert_eq!(warnings[0].reason, "can never match: route `a` and others before it take all that it would");
     }
 
     #[test]

@@ -1,14 +1,18 @@
-//! Which rule a request falls under: hosts, paths, methods and headers, first match wins.
+//! Which rule a request falls under: hosts, paths, methods, headers and query, first match wins.
 //!
 //! Rules are compiled into a [`RouteTable`], whose lookup walks the path's segments once, whatever the number of rules.
 
 mod pattern;
+mod reach;
 mod tree;
 
 use std::cell::OnceCell;
 
-pub use self::pattern::{HeaderMatch, HostPattern, Method, PathPattern, QueryMatch, header_name};
 use self::{pattern::NormalizedHost, tree::PathTree};
+pub use self::{
+    pattern::{HeaderMatch, HostPattern, Method, PathPattern, QueryMatch, header_name},
+    reach::{Unreachable, unreachable},
+};
 use crate::{
     config_struct,
     path::{Ambiguity, NormalizedPath},

@@ -172,8 +172,10 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The field's value, if it is there.
     #[must_use]
+    #[inline(never)]
     pub fn node(&self, name: &str) -> Option<&'a Node> {
-        self.entries.iter().find(|(key, node)| key == name && *node != Node::Null).map(|(_, node)| node)
+        let entry = self.entries.iter().find(|(key, _)| key == name);
+        entry.map(|(_, node)| node).filter(|node| !matches!(node, Node::Null))
     }
 
     /// A field that must be there.
@@ -206,7 +208,7 @@ impl<T: FromNode> FromNode for Vec<T> {
         let nodes = node.list()?;
         let mut values = Self::with_capacity(nodes.len());
         for (index, node) in nodes.iter().enumerate() {
-            values.push(T::from_node(node).map_err(|error| error.under(&format!("[{index}]")))?);
+            values.push(T::from_node(node).map_err(|error| error.under_index(index))?);
         }
         Ok(values)
     }

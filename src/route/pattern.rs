@@ -31,6 +31,16 @@ impl HostPattern {
             Self::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
         }
     }
+
+    /// Whether this matches every host that `other` matches.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (Self::Suffix(suffix), Self::Suffix(longer)) => longer.ends_with(suffix.as_str()),
+            (_, Self::Exact(host)) => self.matches(host),
+            _ => false,
+        }
+    }
 }
 
 impl FromNode for HostPattern {
@@ -136,6 +146,17 @@ impl PathPattern {
         self.segments.iter().any(|segment| matches!(segment, Segment::Variable(variable) if variable == name))
     }
 
+    /// Whether this matches every path that `other` matches.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let mut segments = other.segments.iter();
+        let segments_fit = self.segments.iter().all(|segment| match (segment, segments.next()) {
+            (Segment::Literal(literal), Some(Segment::Literal(other))) => literal == other,
+            (Segment::Variable(_), Some(_)) => true,
+            _ => false,
+        });
+        segments_fit && (self.prefix || !other.prefix && segments.next().is_none())
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let invalid = |why: &str| format!("invalid path `{text}`: {why}");
         if text == "*" {
@@ -229,6 +250,11 @@ impl HeaderMatch {
     pub(super) fn matches(&self, values: &[Vec<u8>]) -> bool {
         !values.is_empty() && values.iter().all(|value| self.value.matches(value))
     }
+
+    /// Whether this holds for every request that `other` holds for.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.name == other.name && self.value.covers(&other.value)
+    }
 }
 
 impl FromNode for HeaderMatch {
@@ -262,6 +288,11 @@ impl QueryMatch {
     pub(super) fn matches(&self, parameters: &[(String, String)]) -> bool {
         let mut values = parameters.iter().filter(|(name, _)| *name == self.name).peekable();
         values.peek().is_some() && values.all(|(_, value)| self.value.matches(value.as_bytes()))
+    }
+
+    /// Whether this holds for every request that `other` holds for.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.name == other.name && self.value.covers(&other.value)
     }
 }
 
@@ -299,6 +330,15 @@ impl ValueMatch {
             Self::Present => true,
             Self::Exact(exact) => value == exact.as_bytes(),
             Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+        }
+    }
+    /// Whether this matches every value that `other` matches.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present, _) => true,
+            (Self::Prefix(prefix), Self::Prefix(longer)) => longer.starts_with(prefix.as_str()),
+            (_, Self::Exact(value)) => self.matches(value.as_bytes()),
+            _ => false,
         }
     }
 }

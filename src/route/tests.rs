@@ -7,7 +7,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::{config, request::Attribute};
 
-#[derive(Default)]
+mod reach;
+
+#[derive(Debug, Default)]
 struct Fake {
     path: Option<&'static str>,
     method: Option<&'static str>,
@@ -33,13 +35,16 @@ impl Request for Fake {
     }
 }
 
-fn table(rules: Value) -> RouteTable {
+fn parsed(rules: &Value) -> Vec<Vec<RouteMatch>> {
     let parse = |rule: &Value| match rule {
         Value::Array(alternatives) if alternatives.is_empty() => Vec::new(),
         alternatives => config::parse(alternatives.to_string().as_bytes()).unwrap(),
     };
-    let rules: Vec<Vec<RouteMatch>> = rules.as_array().unwrap().iter().map(parse).collect();
-    RouteTable::new(rules.iter().map(Vec::as_slice))
+    rules.as_array().unwrap().iter().map(parse).collect()
+}
+
+fn table(rules: Value) -> RouteTable {
+    RouteTable::new(parsed(&rules).iter().map(Vec::as_slice))
 }
 
 fn rule(table: &RouteTable, path: &'static str) -> Option<usize> {
@@ -166,6 +171,81 @@ fn all_conditions_of_one_match_must_hold() {
 }
 
 #[test]
+fn a_query_condition_sees_decoded_names_and_values() {
+    let table = table(json!([
+        [{"query": [{"name": "tenant id", "exact": "a&b"}]}],
+        [{"query": [{"name": "q", "prefix": "caf\u{e9}"}]}],
+        [{"query": [{"name": "debug", "present": true}]}],
+    ]));
+    for (path, expected) in [
+        ("/?tenant%20id=a%26b", Some(0)),
+        ("/?tenant+id=a%26b&x", Some(0)),
+        ("/?tenant+id=a&b", None),
+        ("/?Tenant+id=a%26b", None),
+        ("/?q=caf%C3%A9s", Some(1)),
+        ("/?q=caf%25C3%25A9", None),
+        ("/?x=1&debug", Some(2)),
+        ("/?debug=", Some(2)),
+        ("/?xdebug", None),
+        ("/debug", None),
+        ("/?", None),
+        ("/", None),
+    ] {
+        assert_eq!(rule(&table, path), expected, "{path}");
+    }
+    assert_eq!(table.find(&Fake::default()).rule, None, "a request without a path has no query");
+}
+
+#[test]
+fn every_value_of_a_repeated_parameter_must_satisfy_the_condition() {
+    let table = table(json!([[{"query": [{"name": "plan", "exact": "gold"}, {"name": "v", "prefix": "2"}]}]]));
+    for (path, expected) in [
+        ("/?plan=gold&v=2", Some(0)),
+        ("/?v=2.1&plan=gold&v=22&plan=gold", Some(0)),
+        ("/?plan=gold&v=2&plan=free", None),
+        ("/?plan=free&v=2&plan=gold", None),
+        ("/?plan=gold&v=2&%70lan=free", None),
+        ("/?plan=gold&v=1", None),
+        ("/?plan=gold", None),
+    ] {
+        assert_eq!(rule(&table, path), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_variable_is_the_segment_in_its_place() {
+    let value = |pattern: &str, name: &str, raw: &'static str| {
+        let [pattern]: [PathPattern; 1] =
+            config::parse::<Vec<_>>(json!([pattern]).to_string().as_bytes()).unwrap().try_into().unwrap();
+        let value = pattern.variable(name, &NormalizedPath::new(raw.as_bytes())).map(str::to_owned);
+        assert!(value.is_none() || pattern.has_variable(name), "{pattern:?} has no {name}");
+        value
+    };
+    let some = |value: &str| Some(value.to_owned());
+    assert_eq!(value("/users/{id}", "id", "/users/7"), some("7"));
+    assert_eq!(value("/users/{id}", "id", "/users/caf%C3%A9/?id=8"), some("caf\u{e9}"));
+    assert_eq!(value("/{a}/{b}/*", "b", "/x/y/z/{b}"), some("y"));
+    assert_eq!(value("/users/{id}/*", "id", "/users/7"), some("7"));
+    assert_eq!(value("/users/{id}", "id", "/users/7/posts"), None);
+    assert_eq!(value("/users/{id}", "id", "/users"), None);
+    assert_eq!(value("/users/{id}", "id", "/people/7"), None);
+    assert_eq!(value("/users/{id}", "user", "/users/7"), None);
+    assert_eq!(value("/users/id", "id", "/users/id"), None);
+}
+
+#[test]
+fn a_pattern_has_the_variables_that_it_names() {
+    let has = |pattern: &str, name: &str| {
+        let patterns: Vec<PathPattern> = config::parse(json!([pattern]).to_string().as_bytes()).unwrap();
+        patterns[0].has_variable(name)
+    };
+    assert!(has("/users/{id}/posts/{post}", "id") && has("/users/{id}/posts/{post}", "post"));
+    for pattern in ["/users/id", "/users/{ID}", "/users/*", "*", "/"] {
+        assert!(!has(pattern, "id"), "{pattern}");
+    }
+}
+
+#[test]
 fn reads_nothing_when_the_first_rule_takes_everything() {
     struct Untouchable;
     impl Request for Untouchable {
@@ -215,6 +295,15 @@ fn says_what_is_wrong_and_where() {
         (
             json!([{"headers": [{"name": "a", "exact": "x", "prefix": "y"}]}]),
             "[0].headers[0]: must have one of `exact`, `prefix` and `present: true` beside `name`",
+        ),
+        (json!([{"query": [{"exact": "x"}]}]), "[0].query[0]: missing field `name`"),
+        (
+            json!([{"query": [{"name": "a", "present": false}]}]),
+            "[0].query[0]: must have one of `exact`, `prefix` and `present: true` beside `name`",
+        ),
+        (
+            json!([{"headers": [{"name": ":path", "present": true}]}]),
+            "[0].headers[0]: invalid header name `:path`: use hosts, paths and methods for those",
         ),
         (
             json!([{"path": ["/"]}]),

@@ -60,14 +60,35 @@ impl PathTree {
     }
 
     /// Hands over the values of all patterns that match `path`, in no order.
-    pub(super) fn find<'a>(&'a self, path: &NormalizedPath<'_>, mut found: impl FnMut(&'a [usize])) {
+    pub(super) fn find<'a>(&'a self, path: &NormalizedPath<'_>, found: impl FnMut(&'a [usize])) {
+        self.walk(path.segments().map(Some), true, found);
+    }
+
+    /// Hands over the values of all patterns that match every path that `pattern` matches, in no order.
+    pub(super) fn find_covering<'a>(&'a self, pattern: &PathPattern, found: impl FnMut(&'a [usize])) {
+        let segments = pattern.segments.iter().map(|segment| match segment {
+            Segment::Literal(literal) => Some(literal.as_str()),
+            Segment::Variable(_) => None,
+        });
+        self.walk(segments, !pattern.prefix, found);
+    }
+
+    /// `None` as a segment is any one. What `ends` has nothing behind its last one.
+    fn walk<'a, 's>(
+        &'a self,
+        segments: impl Iterator<Item = Option<&'s str>>,
+        ends: bool,
+        mut found: impl FnMut(&'a [usize]),
+    ) {
         // More than one node only where a literal and a variable both fit.
         let mut nodes = vec![&self.root];
         found(&self.root.prefix);
-        for segment in path.segments() {
+        for segment in segments {
             let mut next = Vec::with_capacity(nodes.len());
             for node in nodes {
-                for child in [node.literal(segment), node.variable.as_deref()].into_iter().flatten() {
+                for child in
+                    [segment.and_then(|segment| node.literal(segment)), node.variable.as_deref()].into_iter().flatten()
+                {
                     found(&child.prefix);
                     next.push(child);
                 }
@@ -77,8 +98,8 @@ impl PathTree {
             }
             nodes = next;
         }
-        for node in nodes {
-            found(&node.exact);
+        if ends {
+            nodes.iter().for_each(|node| found(&node.exact));
         }
     }
 }

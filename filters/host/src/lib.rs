@@ -33,5 +33,5 @@ pub use self::{
     reply::LocalReply,
     request::HostRequest,
     shared_data::SharedData,
-    system::{LogLevel, log, now, set_property},
+    system::{LogLevel, log, log_unreachable_rules, now, set_property},
 };

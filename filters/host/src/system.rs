@@ -1,8 +1,11 @@
 //! Clock, log and filter state.
 
-use tollgate::{logfmt::Line, time::Instant};
+use tollgate::{config::Warning, logfmt::Line, time::Instant};
 
-use crate::abi;
+use crate::{Root, abi};
+
+/// How many warnings of one configuration are logged: each worker says them again.
+const MOST_WARNINGS: usize = 10;
 
 /// Levels of Envoy's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,14 @@ pub enum LogLevel {
 /// Writes one line to Envoy's log.
 pub fn log(level: LogLevel, line: &Line) {
     abi::write_log(level as u32, line.as_str());
+}
+
+/// Logs the first of a configuration's rules that no request can reach.
+pub fn log_unreachable_rules(root: &Root, filter: &str, warnings: &[Warning]) {
+    for warning in warnings.iter().take(MOST_WARNINGS) {
+        let line = Line::new("unreachable_rule", filter).field("plugin", &root.name);
+        log(LogLevel::Warn, &line.field("path", &warning.path).field("reason", &warning.reason));
+    }
 }
 
 /// The host's monotonic clock.

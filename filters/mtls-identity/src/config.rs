@@ -1,7 +1,7 @@
 //! The `pluginConfig` of `mtls-identity`.
 
 use tollgate::{
-    config::{self, ConfigError, FromNode, Node},
+    config::{self, ConfigError, FromNode, Node, Warning},
     config_enum, config_struct,
     name::Name,
     route::RouteMatch,
@@ -165,8 +165,7 @@ impl Config {
     /// Names the path to what is wrong and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let config: Self = config::parse(bytes)?;
-        let named: Vec<_> = config.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::check_rules("rules", &named)?;
+        config::check_rules("rules", &config.named())?;
         config::check_exempt(&config.exempt)?;
         for (index, rule) in config.rules.iter().enumerate() {
             for (list, peers) in [("allow", rule.allow.as_deref().unwrap_or_default()), ("deny", &rule.deny)] {
@@ -178,6 +177,16 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// Rules that no request can reach.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        config::unreachable_rules("rules", &self.named())
+    }
+
+    fn named(&self) -> Vec<(&Name, &[RouteMatch])> {
+        self.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect()
     }
 }
 
@@ -259,10 +268,6 @@ mod tests {
             (r#"{"rules":[]}"#, "rules: must not be empty: leave it out instead"),
             (r#"{"exempt":[{}]}"#, "exempt[0]: must have a condition: it would exempt everything"),
             (r#"{"exempt":[{"paths":[]}]}"#, "exempt[0].paths: must not be empty: leave it out instead"),
-            (
-                r#"{"rules":[{"name":"a"},{"name":"b","deny":[{"namespaces":["x"]}]}]}"#,
-                "rules[1]: can never match: an earlier one without `match` takes every request",
-            ),
             (r#"{"rules":[{"name":"a","allow":[]}]}"#, "rules[0].allow: must not be empty: leave it out instead"),
             (
                 r#"{"trustDomains":["td"],"rules":[{"name":"a","deny":[{"principals":["td/a","other/a"]}]}]}"#,
@@ -290,5 +295,13 @@ mod tests {
         ] {
             assert_eq!(refusal(json), message, "{json}");
         }
+    }
+    #[test]
+    fn a_rule_that_no_request_can_reach_is_a_warning() {
+        let json = r#"{"rules":[{"name":"a"},{"name":"b","deny":[{"namespaces":["x"]}]}]}"#;
+        let warnings = Config::parse(json.as_bytes()).unwrap().warnings();
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(warning.path, "rules[1]");
+        assert_eq!(warning.reason, "can never match: rule `a` before it takes all that it would");
     }
 }

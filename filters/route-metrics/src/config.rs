@@ -1,7 +1,7 @@
 //! The `pluginConfig` of `route-metrics`.
 
 use tollgate::{
-    config::{self, ConfigError, Whole},
+    config::{self, ConfigError, Warning, Whole},
     config_enum, config_struct,
     name::Name,
     route::RouteMatch,
@@ -59,6 +59,12 @@ impl Config {
         Ok(config)
     }
 
+    /// Routes that no request can reach.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        config::unreachable_rules("routes", &self.named())
+    }
+
     /// How many different sets of label values are told apart.
     #[must_use]
     pub fn max_series(&self) -> usize {
@@ -101,5 +107,14 @@ mod tests {
         ] {
             assert_eq!(Config::parse(json.as_bytes()).unwrap_err().to_string(), message, "{json}");
         }
+    }
+    #[test]
+    fn a_route_that_no_request_can_reach_is_a_warning() {
+        let json =
+            r#"{"routes":[{"name":"a","match":[{"paths":["/a/*"]}]},{"name":"b","match":[{"paths":["/a/b"]}]}]}"#;
+        let warnings = Config::parse(json.as_bytes()).unwrap().warnings();
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(warning.path, "routes[1]");
+        assert_eq!(warning.reason, "can never match: route `a` before it takes all that it would");
     }
 }
