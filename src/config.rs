@@ -69,8 +69,8 @@ impl core::error::Error for ConfigError {}
 /// The largest `pluginConfig`, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// The longest reason: a value that is quoted in one may be as long as the configuration.
-const LONGEST_REASON: usize = 512;
+/// The longest path and reason, in characters: what is quoted in one may be as long as the configuration.
+const LONGEST_TEXT: usize = 512;
 
 /// The most rules or routes.
 pub const MOST_RULES: usize = 2000;
@@ -88,13 +88,18 @@ pub fn parse<T: FromNode>(bytes: &[u8]) -> Result<T, ConfigError> {
         json => json,
     };
     let node: Node = serde_json::from_slice(bytes).map_err(|error| ConfigError::at("", error.to_string()))?;
-    T::from_node(&node).map_err(|error| {
-        let reason = match error.reason.char_indices().nth(LONGEST_REASON) {
-            Some((end, _)) => format!("{}...", error.reason.get(..end).unwrap_or_default()),
-            None => error.reason,
-        };
-        ConfigError { reason, ..error }
+    T::from_node(&node).map_err(|mut error| {
+        shorten(&mut error.path);
+        shorten(&mut error.reason);
+        error
     })
+}
+
+fn shorten(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+        text.push_str("...");
+    }
 }
 
 /// Checks that no entry of `exempt` takes every request.
@@ -102,7 +107,7 @@ pub fn parse<T: FromNode>(bytes: &[u8]) -> Result<T, ConfigError> {
 /// # Errors
 /// Names the first one that does.
 pub fn check_exempt(exempt: &[RouteMatch]) -> Result<(), ConfigError> {
-    match exempt.iter().position(|exempt| *exempt == RouteMatch::default()) {
+    match exempt.iter().position(RouteMatch::takes_everything) {
         Some(index) => {
             Err(ConfigError::at(format!("exempt[{index}]"), "must have a condition: it would exempt everything"))
         }
@@ -253,15 +258,30 @@ mod tests {
         assert_eq!(warnings[0].reason, "can never match: route `a` and others before it take all that it would");
     }
 
+    #[cfg(feature = "schema")]
+    #[test]
+    fn a_schema_has_what_is_read() {
+        let schema = schemars::schema_for!(Example);
+        let count = serde_json::json!({"type": "integer", "minimum": 1, "maximum": Count::MAX.get()});
+        assert_eq!(schema.get("required"), None);
+        assert_eq!(schema.pointer("/additionalProperties"), Some(&false.into()));
+        assert_eq!(schema.pointer("/properties/limits/minItems"), Some(&1.into()));
+        assert_eq!(schema.pointer("/$defs/Inner/required"), Some(&serde_json::json!(["requests"])));
+        assert_eq!(schema.pointer("/$defs/Inner/properties/requests"), Some(&count));
+        assert_eq!(schema.pointer("/$defs/Mode/enum"), Some(&serde_json::json!(["enforce", "shadow"])));
+    }
+
     #[test]
     fn deep_nesting_is_refused_not_overflowed() {
         assert!(parse::<Example>("[".repeat(100_000).as_bytes()).is_err());
     }
 
     #[test]
-    fn a_long_value_makes_no_long_reason() {
-        let json = format!(r#"{{"limits":"{}"}}"#, "é".repeat(100_000));
-        assert!(refusal(&json).len() < 2 * LONGEST_REASON);
+    fn what_is_long_makes_no_long_error() {
+        let long = "é".repeat(100_000);
+        for json in [format!(r#"{{"limits":"{long}"}}"#), format!(r#"{{"{long}":7}}"#)] {
+            assert!(refusal(&json).len() < 5 * LONGEST_TEXT);
+        }
     }
 
     #[test]

@@ -16,19 +16,22 @@ impl Line {
     /// Adds `key=value`. A value with spaces, quotes, `=` or control characters is quoted and escaped, so that no
     /// value can forge a field or a line.
     #[must_use]
-    pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
+    pub fn field(self, key: &str, value: impl fmt::Display) -> Self {
+        self.with(key, &value.to_string())
+    }
+
+    fn with(mut self, key: &str, value: &str) -> Self {
         if !self.0.is_empty() {
             self.0.push(' ');
         }
         self.0.push_str(key);
         self.0.push('=');
-        let value = value.to_string();
         let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '\\' | '=');
         if !value.is_empty() && value.chars().all(plain) {
-            self.0.push_str(&value);
+            self.0.push_str(value);
         } else {
             // Writing to a String cannot fail.
-            let _ = write!(self.0, "{}", Quoted(&value));
+            let _ = write!(self.0, "{}", Quoted(value));
         }
         self
     }

@@ -59,22 +59,18 @@ impl Node {
     /// It is none.
     pub fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
         let (least, most) = (*range.start(), *range.end());
-        let too_small = |found: i128| match least {
-            0 => ConfigError::here(format!("must not be negative, found {found}")),
-            1 => ConfigError::here(format!("must be greater than zero, found {found}")),
-            least => ConfigError::here(format!("must be at least {least}, found {found}")),
-        };
         let number = match self {
-            Self::Unsigned(number) => i128::from(*number),
-            Self::Signed(number) => i128::from(*number),
-            // Up to 10¹² every whole f64 is an exact i64; what is beyond i64 saturates and is refused as well.
-            Self::Float(number) if number.fract() == 0.0 => i128::from(*number as i64),
+            Self::Unsigned(number) => *number,
+            // What is beyond the range of u64 saturates, and is refused as well.
+            Self::Float(number) if number.fract() == 0.0 && *number >= 0.0 => *number as u64,
+            Self::Float(number) if number.fract() == 0.0 => return Err(too_small(least, *number as i64)),
+            Self::Signed(number) => return Err(too_small(least, *number)),
             other => return Err(other.refuse(&format!("a whole number from {least} to {most}"))),
         };
-        match u64::try_from(number) {
-            Ok(number) if number > most => Err(ConfigError::here(format!("must be at most {most}, found {number}"))),
-            Ok(number) if number >= least => Ok(number),
-            _ => Err(too_small(number)),
+        match number {
+            number if number > most => Err(ConfigError::here(format!("must be at most {most}, found {number}"))),
+            number if number < least => Err(too_small(least, number)),
+            number => Ok(number),
         }
     }
 
@@ -145,6 +141,14 @@ impl Node {
         };
         ConfigError::here(format!("must be {expected}, found {found}"))
     }
+}
+
+fn too_small(least: u64, found: impl fmt::Display) -> ConfigError {
+    ConfigError::here(match least {
+        0 => format!("must not be negative, found {found}"),
+        1 => format!("must be greater than zero, found {found}"),
+        least => format!("must be at least {least}, found {found}"),
+    })
 }
 
 fn unknown(what: &str, found: &str, names: &[&str]) -> String {

@@ -1,6 +1,6 @@
 //! Which rules no request can reach, because earlier ones take all that they would.
 
-use super::{HeaderMatch, HostPattern, PathPattern, QueryMatch, RouteMatch, tree::PathTree};
+use super::{HeaderMatch, HostPattern, PathPattern, QueryMatch, RouteMatch, or_everything, tree::PathTree};
 
 /// How many pairs of conditions are compared at most, which takes some tens of milliseconds. Two thousand rules by path
 /// take a few thousand, two thousand by one host each two million. What is not compared counts as reachable.
@@ -25,7 +25,7 @@ pub fn unreachable(rules: &[&[RouteMatch]]) -> Vec<Unreachable> {
     let mut unreachable = Vec::new();
     let mut earlier = Earlier { left: MOST_COMPARISONS, ..Earlier::default() };
     for (rule, alternatives) in rules.iter().enumerate() {
-        let alternatives = if alternatives.is_empty() { &everything } else { *alternatives };
+        let alternatives = or_everything(alternatives, &everything);
         let mut takers: Option<(usize, usize)> = None;
         let is_covered = alternatives.iter().all(|alternative| {
             let taker = earlier.taker(alternative);
