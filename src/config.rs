@@ -139,8 +139,16 @@ pub struct Warning {
     pub path: String,
     /// As in [`ConfigError`].
     pub reason: String,
+    /// The name of what stands in the way.
+    pub taker: String,
+}
+
+impl Warning {
     /// What to do about it.
-    pub cure: String,
+    #[must_use]
+    pub fn cure(&self) -> String {
+        format!("move it before {}, or delete it", self.taker)
+    }
 }
 
 /// Finds the rules that no request can reach, as far as [`route::unreachable`] does. `list` is the list's name, a plural.
@@ -150,12 +158,11 @@ pub fn unreachable_rules(list: &str, rules: &[(&Name, &[RouteMatch])]) -> Vec<Wa
     let matches: Vec<_> = rules.iter().map(|(_, matches)| *matches).collect();
     let warning = |found: &Unreachable| {
         let name = rules.get(found.taker).map_or("", |(name, _)| name.as_str());
-        let takes = if found.alone { "before it takes" } else { "and others before it take" };
-        Warning {
-            path: format!("{list}[{}]", found.rule),
-            reason: format!("can never match: {one} `{name}` {takes} all that it would"),
-            cure: format!("move it before {one} `{name}`, or delete it"),
-        }
+        let taker = [one, " `", name, "`"].concat();
+        let takes = if found.alone { " before it takes" } else { " and others before it take" };
+        let reason = ["can never match: ", &taker, takes, " all that it would"].concat();
+        let ConfigError { path, reason } = ConfigError::here(reason).under_index(found.rule).under(list);
+        Warning { path, reason, taker }
     };
     route::unreachable(&matches).iter().map(warning).collect()
 }
@@ -252,7 +259,7 @@ mod tests {
         let [warning] = &warnings[..] else { panic!("{warnings:?}") };
         assert_eq!(warning.path, "rules[2]");
         assert_eq!(warning.reason, "can never match: rule `a` before it takes all that it would");
-        assert_eq!(warning.cure, "move it before rule `a`, or delete it");
+        assert_eq!(warning.cure(), "move it before rule `a`, or delete it");
         let people: Vec<RouteMatch> = parse(br#"[{"paths":["/people"]}]"#).unwrap();
         let warnings = unreachable_rules("routes", &[(&names[0], &users), (&names[1], &people), (&names[2], &user)]);
         assert_eq!(warnings[0].reason, "can never match: route `a` and others before it take all that it would");

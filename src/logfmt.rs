@@ -17,21 +17,23 @@ impl Line {
     /// value can forge a field or a line.
     #[must_use]
     pub fn field(self, key: &str, value: impl fmt::Display) -> Self {
-        self.with(key, &value.to_string())
+        self.with(key, &value)
     }
 
-    fn with(mut self, key: &str, value: &str) -> Self {
+    /// Not generic, so that a module has it once.
+    fn with(mut self, key: &str, value: &dyn fmt::Display) -> Self {
         if !self.0.is_empty() {
             self.0.push(' ');
         }
         self.0.push_str(key);
         self.0.push('=');
+        let value = value.to_string();
         let plain = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '"' | '\\' | '=');
         if !value.is_empty() && value.chars().all(plain) {
-            self.0.push_str(value);
+            self.0.push_str(&value);
         } else {
             // Writing to a String cannot fail.
-            let _ = write!(self.0, "{}", Quoted(value));
+            let _ = write!(self.0, "{}", Quoted(&value));
         }
         self
     }

@@ -172,7 +172,7 @@ impl RouteTable {
         {
             let path = NormalizedPath::new(raw);
             doubt = path.ambiguity().map(Doubt::Path);
-            self.tree.find(&path, |values| values.iter().for_each(|value| candidates.add(*value)));
+            self.tree.find(&path, &mut candidates);
         }
         let host = OnceCell::new();
         let found = candidates.first(|index| {
@@ -201,8 +201,14 @@ impl Candidates {
         }
     }
 
+    fn add_all(&mut self, indices: &[usize]) {
+        for index in indices {
+            self.add(*index);
+        }
+    }
+
     /// What `pick` says of the first one of which it says anything.
-    fn first<T>(&self, pick: impl Fn(usize) -> Option<T>) -> Option<T> {
+    fn first<T>(&self, mut pick: impl FnMut(usize) -> Option<T>) -> Option<T> {
         for (word, bits) in self.0.iter().enumerate() {
             let mut bits = *bits;
             while bits != 0 {

@@ -195,7 +195,8 @@ pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> 
         match result {
             Ok(warnings) => {
                 for warning in warnings {
-                    notices.warn_of(at(&warning.path, warning.reason).cure(warning.cure));
+                    let cure = warning.cure();
+                    notices.warn_of(at(&warning.path, warning.reason).cure(cure));
                 }
             }
             Err(error) => problems.push(at(&error.path, error.reason)),

@@ -118,7 +118,7 @@ fn methods_headers_and_query_hide_what_asks_for_more() {
 #[test]
 fn a_huge_configuration_is_given_up_on() {
     let hosts = |range: Range<usize>| range.map(|n| json!({"hosts": [n.to_string()]})).collect::<Value>();
-    assert_eq!(found(json!([hosts(0..30_000), hosts(0..30_000), hosts(30_000..60_000)])), []);
+    assert_eq!(found(json!([hosts(0..10_000), hosts(0..10_000), hosts(10_000..20_000)])), []);
     // A pair that takes too long does not keep others from being found.
     let paths = |range: Range<usize>| range.map(|n| format!("/{n}")).collect::<Vec<_>>();
     let rules = json!([[{"paths": paths(0..3000)}], [{"paths": paths(0..3000)}], [{"paths": ["/7"]}]]);
