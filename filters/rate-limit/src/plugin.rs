@@ -134,7 +134,7 @@ impl Plugin for RateLimit {
             // The gauges outlive the data that they count.
             rules.iter().filter_map(|rule| rule.slots).for_each(|slots| slots.record(0));
         }
-        host::log_unreachable_rules(root, Self::NAME, &config.warnings());
+        host::log_unreachable_rules(root, Self::NAME, config.warnings());
         announce(&config, &scope, configuration, &mut store);
         Ok(Self {
             policy: Policy::new(&config, &scope, seed),
