@@ -69,6 +69,20 @@ impl Problem {
         self.cure = Some(cure.into());
         self
     }
+
+    /// The form that programs read.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let origin = self.origin.as_deref().cloned().unwrap_or_default();
+        serde_json::json!({
+            "file": origin.file,
+            "line": origin.line,
+            "resource": origin.resource,
+            "path": self.path,
+            "reason": self.reason,
+            "cure": self.cure,
+        })
+    }
 }
 
 impl fmt::Display for Problem {

@@ -20,7 +20,7 @@ pub fn validate(arguments: &ValidateArguments) -> Result<bool, Problems> {
     match arguments.output {
         ReportFormat::Json => output::line(json!({
             "valid": problems.is_empty(),
-            "problems": problems.iter().map(to_json).collect::<Vec<_>>(),
+            "problems": problems.iter().map(Problem::to_json).collect::<Vec<_>>(),
             "warnings": notices.texts(Severity::Warning),
         })),
         ReportFormat::Text => {
@@ -43,16 +43,4 @@ fn check(resources: &Resources, notices: &mut Notices) -> Problems {
         notices.note(format!("{}: not one of Tollgate's filters: its pluginConfig is not checked", plugin.origin));
     }
     plugins::validate(&resources.wasm_plugins)
-}
-
-fn to_json(problem: &Problem) -> serde_json::Value {
-    let origin = problem.origin.clone().unwrap_or_default();
-    json!({
-        "file": origin.file,
-        "line": origin.line,
-        "resource": origin.resource,
-        "path": problem.path,
-        "reason": problem.reason,
-        "cure": problem.cure,
-    })
 }
