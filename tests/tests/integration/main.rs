@@ -1,6 +1,7 @@
 //! Tests against real Envoys, with the modules just built.
 
 mod configuration;
+mod endurance;
 mod exactness;
 mod hostile;
 mod identity;
