@@ -176,6 +176,7 @@ pub struct Listener {
     tls: Option<Value>,
     direction: &'static str,
     connection_manager: Value,
+    proxy_protocol: bool,
 }
 
 impl Listener {
@@ -188,6 +189,7 @@ impl Listener {
             tls: None,
             direction: "INBOUND",
             connection_manager: json!({}),
+            proxy_protocol: false,
         }
     }
 
@@ -206,6 +208,12 @@ impl Listener {
     /// `INBOUND`, `OUTBOUND` or `UNSPECIFIED`.
     pub fn direction(mut self, direction: &'static str) -> Self {
         self.direction = direction;
+        self
+    }
+
+    /// Takes the client's address from the PROXY protocol.
+    pub fn proxy_protocol(mut self) -> Self {
+        self.proxy_protocol = true;
         self
     }
 
@@ -236,8 +244,13 @@ impl Listener {
         if let Some(tls) = &self.tls {
             chain["transport_socket"] = json!({"name": "envoy.transport_sockets.tls", "typed_config": tls});
         }
+        let proxy_protocol = json!({
+            "name": "envoy.filters.listener.proxy_protocol",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"},
+        });
         json!({
             "name": self.name,
+            "listener_filters": Some(proxy_protocol).filter(|_| self.proxy_protocol).into_iter().collect::<Vec<_>>(),
             "traffic_direction": self.direction,
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
             "filter_chains": [chain],

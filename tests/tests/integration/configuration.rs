@@ -20,7 +20,7 @@ fn refusals() -> Vec<(&'static str, &'static str, String, String)> {
         rate_limit(
             "of the wrong types",
             r#"{"rules":{"name":1}}"#,
-            "path=rules reason=\"must be a sequence, found an object\"",
+            "path=rules reason=\"must be a list, found an object\"",
         ),
         rate_limit(
             "with an unknown field",

@@ -1,5 +1,7 @@
 //! Tests against real Envoys, with the modules just built.
 
+mod callers;
+mod complaints;
 mod configuration;
 mod endurance;
 mod exactness;
