@@ -97,7 +97,11 @@ impl FromNode for CostConfig {
             Node::Object(_) if node.has("response") => {
                 ResponseCost::from_node(node).map(|cost| Self::Response(cost.response))
             }
-            Node::Object(_) => HeaderCost::from_node(node).map(Self::Header),
+            Node::Object(_) => {
+                let cost = HeaderCost::from_node(node)?;
+                cost.check()?;
+                Ok(Self::Header(cost))
+            }
             number => Count::from_node(number).map(Self::Fixed),
         }
     }
@@ -116,6 +120,16 @@ impl CostConfig {
 }
 
 impl HeaderCost {
+    fn check(&self) -> Result<(), ConfigError> {
+        for (field, value) in [("default", self.default), ("min", self.min)] {
+            if let Some(value) = value.filter(|value| *value > self.max) {
+                let reason = format!("must be at most `max`, {}, found {}", self.max.get(), value.get());
+                return Err(ConfigError::at(field, reason));
+            }
+        }
+        Ok(())
+    }
+
     /// What the header's values come to: the largest, within the bounds.
     #[must_use]
     pub fn of(&self, values: &[Vec<u8>]) -> u64 {
