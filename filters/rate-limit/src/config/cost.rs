@@ -130,16 +130,18 @@ impl HeaderCost {
         Ok(())
     }
 
-    /// What the header's values come to: the largest, within the bounds.
+    /// What the header's values come to: the largest, within the bounds. A list in one value is as good as several values
+    /// (RFC 9110).
     #[must_use]
     pub fn of(&self, values: &[Vec<u8>]) -> u64 {
-        let number = |value: &Vec<u8>| {
+        let number = |value: &[u8]| {
             let text = core::str::from_utf8(value).ok()?.trim();
             let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             is_number.then(|| text.parse().unwrap_or(u64::MAX))
         };
         let (least, most) = (self.min.unwrap_or(Count::ONE).get(), self.max.get());
-        match values.iter().filter_map(number).max() {
+        let values = values.iter().flat_map(|value| value.split(|byte| *byte == b','));
+        match values.filter_map(number).max() {
             Some(cost) => cost.max(least).min(most),
             None => self.default.unwrap_or(Count::ONE).get(),
         }
