@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tollgate::{
     config::{ConfigError, Fields, FromNode, Node, Whole},
     config_enum, config_struct,
-    route::header_name,
+    route::{HostPattern, Method, header_name},
     spiffe::SpiffeId,
 };
 
@@ -293,7 +293,14 @@ impl Part {
                 let invalid = || format!("invalid network `{text}`: write an address, or one such as 10.0.0.0/8");
                 Expected::Network(Network::parse(text).ok_or_else(invalid)?)
             }
-            Self::Host => Expected::Value(text.to_ascii_lowercase()),
+            Self::Host => match HostPattern::from_node(&Node::Text(text.to_owned())).map_err(|error| error.reason)? {
+                HostPattern::Exact(host) => Expected::Value(host),
+                _ => return Err(format!("must be one host, found `{text}`")),
+            },
+            Self::Method => {
+                let method = Method::from_node(&Node::Text(text.to_owned())).map_err(|error| error.reason)?;
+                Expected::Value(method.as_str().to_owned())
+            }
             _ => Expected::Value(text.to_owned()),
         })
     }
