@@ -208,6 +208,13 @@ impl Config {
         if config.rules.is_empty() && config.overall.is_empty() {
             config.rules.push(default_rule());
         }
+        for rule in config.rules.iter_mut().chain(&mut config.overall) {
+            let of_overrides = rule.overrides.iter_mut().map(|exception| &mut exception.selector);
+            let of_reserve = rule.reserve.iter_mut().flat_map(|reserve| &mut reserve.callers);
+            for condition in of_overrides.chain(of_reserve).flat_map(|selector| &mut selector.conditions) {
+                condition.part.follow(&rule.key);
+            }
+        }
         config.check()?;
         Ok(config)
     }

@@ -161,7 +161,21 @@ impl Part {
     }
 }
 
-/// Conditions on a caller; all must hold.
+impl Part {
+    /// Looks where the key looks: at the address behind the same proxies, at the claims of the same payload.
+    pub(super) fn follow(&mut self, key: &[KeyPart]) {
+        let same = key.iter().map(|of_key| &of_key.part).find(|of_key| match (&*self, of_key) {
+            (Self::ClientAddress(_), Self::ClientAddress(_)) => true,
+            (Self::JwtClaim { name, .. }, Self::JwtClaim { name: of_key, .. }) => name == of_key,
+            _ => false,
+        });
+        if let Some(same) = same {
+            *self = same.clone();
+        }
+    }
+}
+
+/// Conditions on a caller; all must hold. An address and a claim are read where the rule's key reads them, if it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
     /// The conditions.
