@@ -8,15 +8,16 @@ use crate::table::{Charge, MOST_LIMITS};
 impl Config {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let rules: Vec<_> = self.all_rules().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::check_rules("rules", rules.get(..self.rules.len()).unwrap_or_default())?;
+        let (routed, overall) = rules.split_at_checked(self.rules.len()).unwrap_or_default();
+        config::check_rules("rules", routed)?;
+        config::check_rules("overall", overall)?;
         config::check_exempt(&self.exempt)?;
         for (index, rule) in self.overall.iter().enumerate() {
             let place = |field: &str| format!("overall[{index}].{field}");
             if !rule.matches.is_empty() {
                 return Err(ConfigError::at(place("match"), "must not be there: an overall limit is for every request"));
             }
-            let others = self.rules.iter().chain(self.overall.iter().take(index));
-            if others.into_iter().any(|other| other.name == rule.name) {
+            if routed.iter().any(|(name, _)| **name == rule.name) {
                 let reason = format!("`{}` is the name of an earlier one", rule.name.as_str());
                 return Err(ConfigError::at(place("name"), reason));
             }
