@@ -83,8 +83,22 @@ config_struct! {
 
 config_struct! {
     struct JwtClaim {
-        name: String = required("name"),
-        payload: Option<String> = optional("payload"),
+        name: NonEmpty = required("name"),
+        payload: Option<NonEmpty> = optional("payload"),
+    }
+}
+
+/// A name that is not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct NonEmpty(String);
+
+impl FromNode for NonEmpty {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        match node.text()? {
+            "" => Err(ConfigError::here("must not be empty".to_owned())),
+            name => Ok(Self(name.to_owned())),
+        }
     }
 }
 
@@ -135,10 +149,7 @@ impl Part {
     }
 
     fn read(kind: &str, argument: &Node) -> Result<Self, ConfigError> {
-        let named = |name: &Node| {
-            let name = name.text()?;
-            if name.is_empty() { Err(ConfigError::here("must not be empty".to_owned())) } else { Ok(name.to_owned()) }
-        };
+        let named = |name: &Node| NonEmpty::from_node(name).map(|name| name.0);
         Ok(match kind {
             "clientAddress" => Self::ClientAddress(ClientAddress::from_node(argument)?),
             "header" => Self::Header(header_name(argument.text()?).map_err(ConfigError::here)?),
@@ -148,11 +159,14 @@ impl Part {
             "jwtClaim" => match argument {
                 Node::Object(_) => {
                     let JwtClaim { name, payload } = JwtClaim::from_node(argument)?;
-                    Self::JwtClaim { payload: payload.unwrap_or_else(|| JWT_PAYLOAD.to_owned()), name }
+                    let payload = payload.unwrap_or_else(|| NonEmpty(JWT_PAYLOAD.to_owned()));
+                    Self::JwtClaim { payload: payload.0, name: name.0 }
                 }
                 text => Self::JwtClaim { payload: JWT_PAYLOAD.to_owned(), name: named(text)? },
             },
-            "attribute" => Self::Attribute(Vec::from_node(argument)?),
+            "attribute" => {
+                Self::Attribute(Vec::from_node(argument)?.into_iter().map(|NonEmpty(segment)| segment).collect())
+            }
             plain => {
                 argument.fields(&[])?;
                 Self::plain(plain).ok_or_else(|| argument.refuse("a string"))?
@@ -213,8 +227,7 @@ impl Network {
     /// Whether `address` is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        masked(address, self.bits) == masked(self.address, self.bits)
-            && address.is_ipv4() == self.address.is_ipv4()
+        masked(address, self.bits) == masked(self.address, self.bits) && address.is_ipv4() == self.address.is_ipv4()
     }
 
     fn parse(text: &str) -> Option<Self> {
