@@ -2,7 +2,7 @@
 
 use tollgate::config::{self, ConfigError};
 
-use super::{Config, Condition, LimitConfig, Mode, Part, RuleConfig};
+use super::{Condition, Config, LimitConfig, Mode, Part, RuleConfig};
 use crate::table::{Charge, MOST_LIMITS};
 
 impl Config {
@@ -15,7 +15,10 @@ impl Config {
         for (index, rule) in self.overall.iter().enumerate() {
             let place = |field: &str| format!("overall[{index}].{field}");
             if !rule.matches.is_empty() {
-                return Err(ConfigError::at(place("match"), "must not be there: an overall limit is for every request"));
+                return Err(ConfigError::at(
+                    place("match"),
+                    "must not be there: an overall limit is for every request",
+                ));
             }
             if routed.iter().any(|(name, _)| **name == rule.name) {
                 let reason = format!("`{}` is the name of an earlier one", rule.name.as_str());
@@ -43,7 +46,8 @@ impl RuleConfig {
             self.check_conditions(&exception.selector.conditions).map_err(|error| error.under(&place))?;
         }
         for (index, selector) in self.reserve.iter().flat_map(|reserve| &reserve.callers).enumerate() {
-            self.check_conditions(&selector.conditions).map_err(|error| error.under(&format!("reserve.for[{index}]")))?;
+            self.check_conditions(&selector.conditions)
+                .map_err(|error| error.under(&format!("reserve.for[{index}]")))?;
         }
         for (index, part) in self.key.iter().enumerate() {
             self.check_part(&part.part).map_err(|error| error.under(&format!("key[{index}]")))?;

@@ -86,7 +86,9 @@ impl FromNode for StatusPattern {
                 let least = number.saturating_mul(class);
                 Ok(Self { least, most: least.saturating_add(class).saturating_sub(1) })
             }
-            _ => Err(ConfigError::here(format!("invalid status `{text}`: write one such as 401, or a class such as 4xx"))),
+            _ => Err(ConfigError::here(format!(
+                "invalid status `{text}`: write one such as 401, or a class such as 4xx"
+            ))),
         }
     }
 }
