@@ -2,7 +2,7 @@
 
 use tollgate::config::{self, ConfigError};
 
-use super::{Condition, Config, LimitConfig, Mode, Part, RuleConfig};
+use super::{Condition, Config, LimitConfig, Mode, Part, RuleConfig, WhenLimited};
 use crate::table::{Charge, MOST_LIMITS};
 
 impl Config {
@@ -61,7 +61,7 @@ impl RuleConfig {
         if self.enforce_percent.is_some() && self.mode != Mode::Enforce {
             return Err(ConfigError::at("enforcePercent", "is of no use unless `mode` is `enforce`"));
         }
-        Ok(())
+        self.when_limited.check().map_err(|error| error.under("whenLimited"))
     }
 
     fn check_conditions(&self, conditions: &[Condition]) -> Result<(), ConfigError> {
@@ -94,4 +94,29 @@ impl RuleConfig {
         }
         Ok(())
     }
+}
+
+impl WhenLimited {
+    fn check(&self) -> Result<(), ConfigError> {
+        let Some(cors) = &self.cors else { return Ok(()) };
+        if let Some((name, _)) = self.headers.0.iter().find(|(name, _)| name.starts_with("access-control-")) {
+            return Err(ConfigError::at(format!("headers.{name}"), "is set by `cors`"));
+        }
+        match cors.origins.iter().position(|origin| origin != "*" && !is_origin(origin)) {
+            Some(index) => {
+                let hint = "write scheme and host as browsers do, such as https://app.example.com, or `*`";
+                Err(ConfigError::at(format!("cors.origins[{index}]"), format!("invalid origin: {hint}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a browser could send it as `Origin`: the whole of it is compared, so a slash at the end would never match.
+fn is_origin(text: &str) -> bool {
+    let of_a_host = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/?#@\\*".contains(&byte);
+    text.split_once("://").is_some_and(|(scheme, host)| {
+        let of_a_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+        !scheme.is_empty() && scheme.bytes().all(of_a_scheme) && !host.is_empty() && host.bytes().all(of_a_host)
+    })
 }
