@@ -269,8 +269,11 @@ impl Config {
     /// What is likely not meant: rules that no request can reach.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let rules: Vec<_> = self.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::unreachable_rules("rules", &rules)
+        // Behind a rule that skips some requests others are reached.
+        let skips = |rule: &RuleConfig| rule.key.iter().any(|part| part.missing == Missing::Skip);
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| !skips(rule));
+        let rules: Vec<_> = rules.map(|(index, rule)| (index, &rule.name, rule.matches.as_slice())).collect();
+        config::unreachable_among("rules", &rules)
     }
 }
 
