@@ -227,7 +227,7 @@ impl Network {
     /// Whether `address` is in it.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        masked(address, self.bits) == masked(self.address, self.bits) && address.is_ipv4() == self.address.is_ipv4()
+        masked(address, self.bits) == masked(self.address, self.bits)
     }
 
     fn parse(text: &str) -> Option<Self> {
