@@ -92,3 +92,13 @@ fn those_without_limits_need_no_key() {
     assert_eq!(worker.admitted(&call("/").with_authority("free"), 3, 0), 3);
     assert_eq!(worker.admitted(&call("/"), 3, 0), 0);
 }
+
+#[test]
+fn the_slots_of_overrides_are_counted_with_the_others() {
+    let mut worker =
+        worker(&one_rule(r#""key":[{"header":"x"}],"overrides":[{"host":"a","limits":[{"requests":3,"per":"1m"}]}]"#));
+    worker.admitted(&with("1"), 1, 0);
+    worker.admitted(&with("1").with_authority("a"), 1, 0);
+    worker.admitted(&with("2").with_authority("a"), 1, 0);
+    assert_eq!(worker.policy.noticed(0).slots, 3);
+}

@@ -124,6 +124,10 @@ fn an_overall_rule_may_demand_or_skip_too() {
     let mut strict = worker(&three("9/1m", "9/1m", r#"2/1m ,"key":[{"header":"x","missing":"deny"}]"#));
     let expected = Limited { rule: 2, exception: None, reason: Reason::KeyMissing };
     assert_eq!(strict.decide(&call("/a"), 0), Verdict::Limited(expected));
+    let mut behind =
+        worker(&three(r#"9/1m ,"mode":"off""#, "9/1m", r#"2/1m ,"key":[{"header":"x","missing":"deny"}]"#));
+    assert_eq!(behind.decide(&call("/a"), 0), Verdict::Limited(expected));
+    assert_eq!(behind.decided(), [(2, Decided::Limited)], "what the others said does not count");
     let mut lax = worker(&three("9/1m", "9/1m", r#"2/1m ,"key":[{"header":"x","missing":"skip"}]"#));
     assert_eq!(lax.admitted(&call("/a"), 20, 0), 9);
     assert_eq!(lax.decided(), [(0, Decided::Limited)]);
@@ -207,4 +211,18 @@ fn failures_may_cost_while_all_requests_count_overall() {
     }
     assert_eq!(worker.denial(&call("/a"), 0), (0, 30 * SECOND), "two failures");
     assert_eq!(worker.admitted(&call("/b"), 9, 0), 1, "three requests");
+}
+
+#[test]
+fn what_was_not_charged_yet_is_not_given_back() {
+    let json = three(r#"2/1d ,"cost":{"response":[{"status":["401"],"cost":1}]}"#, "9/1m", "1/1m");
+    let mut one = worker(&json);
+    let verdict = one.decide(&call("/a"), 0);
+    one.respond(verdict, 401, 0);
+    let mut other = one.clone();
+    one.store.interfere(move |_| assert!(other.admits(&call("/b"), MINUTE)));
+    assert_eq!(one.denial(&call("/a"), MINUTE), (2, MINUTE), "the other was quicker");
+    let verdict = one.decide(&call("/a"), 2 * MINUTE);
+    one.respond(verdict, 401, 2 * MINUTE);
+    assert_eq!(one.denial(&call("/a"), 3 * MINUTE).0, 0, "two failures");
 }
