@@ -260,23 +260,30 @@ impl Table {
         charge: Charge,
         now: Instant,
     ) -> Result<Taken, StoreError> {
-        let Found { page, version, .. } = self.read(store, id, now)?;
-        let first = self.first_levels(store, &page, id, now)?;
-        let outcome = match (self.judge(&page, id, first.as_ref(), charge, now), &mut self.overflow) {
-            (Judgement::Denied(denied), _) => Outcome::Denied(denied),
-            (Judgement::NoSlot, Some(overflow)) => {
-                let taken = overflow.look(store, BucketId::default(), charge, now)?;
-                return Ok(Taken { overflowed: true, ..taken });
+        loop {
+            let Found { page, version, carried_over } = self.read(store, id, now)?;
+            let first = self.first_levels(store, &page, id, now)?;
+            let outcome = match (self.judge(&page, id, first.as_ref(), charge, now), &mut self.overflow) {
+                (Judgement::Denied(denied), _) => Outcome::Denied(denied),
+                (Judgement::NoSlot, Some(overflow)) => {
+                    let taken = overflow.look(store, BucketId::default(), charge, now)?;
+                    return Ok(Taken { overflowed: true, ..taken });
+                }
+                _ => {
+                    let levels = page.levels(&self.layout, id.slot()).or(first);
+                    Outcome::Admitted(levels.unwrap_or_else(|| Levels::full(self.limits().len())))
+                }
+            };
+            if carried_over && matches!(outcome, Outcome::Denied(_)) {
+                // As in `take`: nobody else may write it while all are denied.
+                if !self.write(store, id, page, version, now)? {
+                    continue;
+                }
+            } else if let Some(version) = version {
+                self.remember(id, page, version, false, now);
             }
-            _ => {
-                let levels = page.levels(&self.layout, id.slot()).or(first);
-                Outcome::Admitted(levels.unwrap_or_else(|| Levels::full(self.limits().len())))
-            }
-        };
-        if let Some(version) = version {
-            self.remember(id, page, version, false, now);
+            return Ok(Taken { outcome, overflowed: false });
         }
-        Ok(Taken { outcome, overflowed: false })
     }
 
     /// Whether [`Table::take`] would deny. Where it finds nothing against it in what it remembers it does not ask the
