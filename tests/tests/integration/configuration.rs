@@ -25,7 +25,7 @@ fn refusals() -> Vec<(&'static str, &'static str, String, String)> {
         rate_limit(
             "with an unknown field",
             r#"{"rulez":[]}"#,
-            "path=rulez reason=\"unknown field `rulez`, expected `rules` or `exempt`\"",
+            "path=rulez reason=\"unknown field `rulez`, expected one of `rules`, `overall`, `exempt`, `replicas`, `filterState`\"",
         ),
         rate_limit(
             "with a zero deep inside",
