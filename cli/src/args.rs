@@ -30,6 +30,8 @@ pub enum Command {
     Validate(ValidateArguments),
     /// Turn EnvoyFilters with a local rate limit into WasmPlugins, and account for every field
     Convert(ConvertArguments),
+    /// Print what a filter's pluginConfig may hold, as JSON Schema or for people
+    Schema(SchemaArguments),
     /// Show and check what a Wasm module imports and exports
     Inspect(InspectArguments),
     /// Start everything, call it as friend and foe, and show what was let through
@@ -211,6 +213,32 @@ pub struct ConvertArguments {
     /// Form of the output; json has resources, notes and problems in one object
     #[arg(short, long, value_enum, default_value = "yaml")]
     pub output: DocumentFormat,
+}
+
+/// `tollgate schema`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+                        tollgate schema rate-limit > rate-limit.schema.json\n  \
+                        tollgate schema rate-limit -o markdown | less\n\n\
+                        The schema is of the pluginConfig alone, not of the WasmPlugin around it. It knows the form; \
+                        what must fit together (names that are there once, costs that a limit can admit) `tollgate \
+                        validate` checks.")]
+pub struct SchemaArguments {
+    /// The filter [default: all of them, in one object by name]
+    #[arg(value_enum)]
+    pub filter: Option<crate::schema::Filter>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "json")]
+    pub output: SchemaFormat,
+}
+
+/// Forms of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaFormat {
+    /// JSON Schema, draft 2020-12
+    Json,
+    /// Tables for people
+    Markdown,
 }
 
 /// `tollgate inspect`.

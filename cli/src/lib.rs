@@ -15,5 +15,6 @@ pub mod problem;
 pub mod render;
 pub mod resources;
 pub mod run;
+pub mod schema;
 pub mod tools;
 pub mod validate;
