@@ -11,6 +11,7 @@ use super::modules::{self, Module};
 use crate::problem::{Notices, Origin, Problem, Problems};
 use crate::resources::wasm_plugin::{EnvSource, FailStrategy, Phase, PluginType, TrafficMode, WasmPluginSpec};
 use crate::resources::{Age, ROOT_NAMESPACE, Resource};
+use crate::schema::Filter;
 
 /// A WasmPlugin with its module at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,11 +186,11 @@ pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> 
         let config = source.spec.plugin_config.as_ref();
         let bytes = config.map(|config| through_struct(config, &source.origin, &mut unheard).to_string());
         let bytes = bytes.unwrap_or_default().into_bytes();
-        let result = match modules::module_name(&source.spec.url) {
-            Some("rate-limit") => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
-            Some("mtls-identity") => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
-            Some("route-metrics") => route_metrics::config::Config::parse(&bytes).map(|config| config.warnings()),
-            _ => Ok(Vec::new()),
+        let result = match filter_of(&source.spec) {
+            Some(Filter::RateLimit) => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
+            Some(Filter::MtlsIdentity) => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
+            Some(Filter::RouteMetrics) => route_metrics::config::Config::parse(&bytes).map(|config| config.warnings()),
+            None => Ok(Vec::new()),
         };
         let at = |path: &str, reason| Problem::at(&source.origin, in_resource(path), reason);
         match result {
@@ -216,7 +217,12 @@ fn in_resource(path: &str) -> String {
 
 /// Whether the filters' own parser has read this plugin's configuration.
 pub fn is_ours(plugin: &WasmPluginSpec) -> bool {
-    matches!(modules::module_name(&plugin.url), Some("rate-limit" | "mtls-identity" | "route-metrics"))
+    filter_of(plugin).is_some()
+}
+
+/// The filter of Tollgate's that this plugin's module is.
+pub fn filter_of(plugin: &WasmPluginSpec) -> Option<Filter> {
+    modules::module_name(&plugin.url).and_then(Filter::of_module)
 }
 
 #[cfg(test)]
