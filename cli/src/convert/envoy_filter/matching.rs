@@ -284,13 +284,16 @@ mod tests {
 
     #[test]
     fn parameters_of_the_query_are_compared_as_headers_are() {
-        let read = |value: &Value| query(&Field::new(value, "q")).map(|found| found.matches.query);
+        let read = |value: &Value| match query(&Field::new(value, "q")) {
+            Ok(found) => Ok(found.matches.query),
+            Err((_, reason, _)) => Err(reason),
+        };
         let found = read(&json!([
             {"name": "page", "string_match": {"exact": "7"}},
             {"name": "sort", "string_match": {"prefix": "by-"}},
             {"name": "debug", "present_match": true},
         ]));
-        let found = serde_json::to_value(found.ok().unwrap()).unwrap();
+        let found = serde_json::to_value(found.unwrap()).unwrap();
         let expected = json!([
             {"name": "page", "exact": "7"}, {"name": "sort", "prefix": "by-"}, {"name": "debug", "present": true},
         ]);
