@@ -6,6 +6,7 @@ pub mod convert;
 pub mod demo;
 pub mod duration;
 pub mod envoy;
+pub mod explain;
 pub mod input;
 pub mod inspect;
 pub mod mesh;

@@ -158,7 +158,18 @@ fn order(plugin: &Resource<WasmPluginSpec>) -> (Phase, Reverse<i64>, Age<'_>) {
     (plugin.spec.phase, Reverse(plugin.spec.priority.unwrap_or(i64::MIN)), plugin.meta.age())
 }
 
-fn applies(plugin: &Resource<WasmPluginSpec>, namespace: &str, labels: &BTreeMap<String, String>, side: Side) -> bool {
+/// Brings plugins into the order in which a request meets them.
+pub fn sort(plugins: &mut [&Resource<WasmPluginSpec>]) {
+    plugins.sort_by(|a, b| order(a).cmp(&order(b)));
+}
+
+/// Whether a proxy of this namespace and these labels runs the plugin on this side.
+pub fn applies(
+    plugin: &Resource<WasmPluginSpec>,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    side: Side,
+) -> bool {
     let in_scope = [namespace, ROOT_NAMESPACE].contains(&plugin.meta.namespace());
     // One with targetRefs is for waypoints and Gateway API gateways alone.
     let is_for_others = plugin.spec.target_refs.is_some() || plugin.spec.target_ref.is_some();
@@ -182,10 +193,7 @@ fn matches_traffic(spec: &WasmPluginSpec, side: Side) -> bool {
 pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> Problems {
     let mut problems = Vec::new();
     for source in plugins {
-        let mut unheard = Notices::default();
-        let config = source.spec.plugin_config.as_ref();
-        let bytes = config.map(|config| through_struct(config, &source.origin, &mut unheard).to_string());
-        let bytes = bytes.unwrap_or_default().into_bytes();
+        let bytes = handed_over(source).to_string().into_bytes();
         let result = match filter_of(&source.spec) {
             Some(Filter::RateLimit) => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
             Some(Filter::MtlsIdentity) => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
@@ -206,8 +214,15 @@ pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> 
     problems
 }
 
+/// The configuration as the module gets it; null where there is none.
+pub fn handed_over(plugin: &Resource<WasmPluginSpec>) -> Value {
+    let mut unheard = Notices::default();
+    let config = plugin.spec.plugin_config.as_ref();
+    config.map_or(Value::Null, |config| through_struct(config, &plugin.origin, &mut unheard))
+}
+
 /// A path into a configuration as one into its WasmPlugin.
-fn in_resource(path: &str) -> String {
+pub fn in_resource(path: &str) -> String {
     match path {
         "" => "spec.pluginConfig".to_owned(),
         path if path.starts_with('[') => format!("spec.pluginConfig{path}"),
