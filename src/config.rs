@@ -160,14 +160,23 @@ impl Warning {
 /// Finds the rules that no request can reach, as far as [`route::unreachable`] does. `list` is the list's name, a plural.
 #[must_use]
 pub fn unreachable_rules(list: &str, rules: &[(&Name, &[RouteMatch])]) -> Vec<Warning> {
+    let numbered: Vec<_> = rules.iter().enumerate().map(|(index, (name, matches))| (index, *name, *matches)).collect();
+    unreachable_among(list, &numbered)
+}
+
+/// The same among those that are given, each with its index in the list. Leave out those that pass on requests which
+/// they match.
+#[must_use]
+pub fn unreachable_among(list: &str, rules: &[(usize, &Name, &[RouteMatch])]) -> Vec<Warning> {
     let one = list.strip_suffix('s').unwrap_or(list);
-    let matches: Vec<_> = rules.iter().map(|(_, matches)| *matches).collect();
+    let matches: Vec<_> = rules.iter().map(|(_, _, matches)| *matches).collect();
     let warning = |found: &Unreachable| {
-        let name = rules.get(found.taker).map_or("", |(name, _)| name.as_str());
+        let name = rules.get(found.taker).map_or("", |(_, name, _)| name.as_str());
+        let index = rules.get(found.rule).map_or(found.rule, |(index, _, _)| *index);
         let taker = [one, " `", name, "`"].concat();
         let takes = if found.alone { " before it takes" } else { " and others before it take" };
         let reason = ["can never match: ", &taker, takes, " all that it would"].concat();
-        let ConfigError { path, reason } = ConfigError::here(reason).under_index(found.rule).under(list);
+        let ConfigError { path, reason } = ConfigError::here(reason).under_index(index).under(list);
         Warning { path, reason, taker }
     };
     route::unreachable(&matches).iter().map(warning).collect()

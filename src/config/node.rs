@@ -169,6 +169,9 @@ fn too_small(least: u64, found: impl fmt::Display) -> ConfigError {
 }
 
 fn unknown(what: &str, found: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return format!("unknown {what} `{found}`, expected none");
+    }
     let mut expected = String::new();
     for (index, name) in names.iter().enumerate() {
         expected.push_str(match index {

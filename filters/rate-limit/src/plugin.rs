@@ -149,6 +149,7 @@ impl Plugin for RateLimit {
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Box<Afterwards>>) {
         let now = host::now();
+        self.store.wake(now);
         let verdict = self.policy.decide(request, &mut self.store, now);
         self.record(now);
         match verdict {
@@ -173,6 +174,7 @@ impl Plugin for RateLimit {
     fn on_response_headers(&mut self, response: &HostResponse, afterwards: &mut Box<Afterwards>) {
         response.add_headers(&afterwards.headers);
         let now = host::now();
+        self.store.wake(now);
         let status = response.status().unwrap_or(0);
         for (rule, error) in self.policy.charge(afterwards, status, &mut self.store, now) {
             if let Some(rule) = self.rules.get_mut(rule) {

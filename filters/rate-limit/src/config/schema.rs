@@ -8,7 +8,7 @@ use tollgate::config::Count;
 
 use super::{
     ClientAddress, CostConfig, HeaderCost, HeaderName, HeaderValue, Headers, KeyPart, LimitConfig, Missing, Override,
-    Period, Selector, StatusPattern, cost::ResponseCost, key::JwtClaim, reply::TAKEN,
+    Period, Selector, StatusPattern, cost::ResponseCost, key::JwtClaim, key::NonEmpty, reply::TAKEN,
 };
 use crate::table::MOST_LIMITS;
 
@@ -58,14 +58,14 @@ impl JsonSchema for KeyPart {
         for (kind, what) in NAMED {
             let schema = match *kind {
                 "header" => described(generator.subschema_for::<HeaderName>(), what),
-                _ => json!({"type": "string", "minLength": 1, "description": what}),
+                _ => described(generator.subschema_for::<NonEmpty>(), what),
             };
             properties.insert((*kind).into(), schema);
         }
         let claim = generator.subschema_for::<JwtClaim>();
-        let claim = json!({"oneOf": [{"type": "string", "minLength": 1}, claim], "description": JWT_CLAIM});
+        let claim = json!({"oneOf": [generator.subschema_for::<NonEmpty>(), claim], "description": JWT_CLAIM});
         properties.insert("jwtClaim".into(), claim);
-        let path = json!({"type": "array", "minItems": 1, "items": {"type": "string"}, "description": ATTRIBUTE});
+        let path = json!({"type": "array", "minItems": 1, "items": generator.subschema_for::<NonEmpty>(), "description": ATTRIBUTE});
         properties.insert("attribute".into(), path);
         let one_part: Vec<Value> = properties.keys().map(|kind| json!({"required": [kind]})).collect();
         properties.insert(
@@ -102,19 +102,27 @@ fn conditions() -> Map<String, Value> {
         ("method", "The method in capitals."),
         (
             "clientAddress",
-            "An address, or a network such as `10.0.0.0/8`, that the connection's own peer is in. Where Envoy knows \
-             only what `X-Forwarded-For` says, as sidecars do, it never holds.",
+            "An address, or a network such as `10.0.0.0/8`, that the client's is in: the address that the rule's `key` \
+             looks at, if it has `clientAddress`; else the connection's own peer, which is not known where Envoy has \
+             only what `X-Forwarded-For` says, as sidecars do.",
         ),
     ];
     for (kind, what) in texts {
-        properties.insert(kind.into(), json!({"type": "string", "description": what}));
+        let mut text = json!({"type": "string", "description": what});
+        if let (true, Some(object)) = (kind == "method", text.as_object_mut()) {
+            object.insert("pattern".into(), "^[A-Z-]+$".into());
+        }
+        properties.insert(kind.into(), text);
     }
     let maps = [
         ("header", "Headers and what each must be: `{x-plan: gold}`."),
         ("cookie", "Cookies and what each must be."),
         ("query", "Parameters of the query, decoded, and what each must be."),
         ("pathVariable", "Variables of the rule's `paths` and what each must be."),
-        ("jwtClaim", "Claims that jwt_authn has verified, as Istio keeps them (`payload`), and what each must be."),
+        (
+            "jwtClaim",
+            "Claims that jwt_authn has verified, where the rule's `key` looks for them, else under `payload`, and what each must be.",
+        ),
         (
             "attribute",
             "Attributes by their paths with dots, and what each must be: `{connection.requested_server_name: a.example.com}`.",
@@ -128,6 +136,20 @@ fn conditions() -> Map<String, Value> {
         properties.insert(kind.into(), map);
     }
     properties
+}
+
+impl JsonSchema for NonEmpty {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "NonEmpty".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1})
+    }
 }
 
 impl JsonSchema for Selector {
