@@ -103,6 +103,13 @@ modules: setup-wasm ## Build dist/*.wasm alone
 cli: ## Build target/release/tollgate alone
 	@cargo build --locked --release --package tollgate-cli
 
+.PHONY: reference
+reference: ## Write docs/reference/ anew from the types that the filters' parsers fill
+	@mkdir -p docs/reference
+	@for filter in rate-limit mtls-identity route-metrics; do \
+	  cargo run --locked --quiet --package tollgate-cli -- schema $$filter -o markdown > docs/reference/$$filter.md; \
+	done
+
 .PHONY: check-modules
 check-modules: modules cli
 	@$(call inspect,$(rate_limit_bytes),$(callbacks),dist/rate-limit.wasm)

@@ -20,14 +20,14 @@ use crate::{
 };
 
 config_struct! {
-    /// Conditions on a request. All given ones must hold; of the entries of one list, one is enough.
+    /// Conditions on a request. All given ones must hold; of `hosts`, `paths` and `methods` one entry is enough.
     #[derive(Default)]
     pub struct RouteMatch {
-        /// `:authority`: case, port and dots at the end do not count.
+        /// The request's host; case, port and dots at the end do not count.
         pub hosts: Vec<HostPattern> = or_default("hosts"),
-        /// The normalised path.
+        /// The path, normalised and without its query.
         pub paths: Vec<PathPattern> = or_default("paths"),
-        /// `:method`.
+        /// The method.
         pub methods: Vec<Method> = or_default("methods"),
         /// Headers; here all entries must hold.
         pub headers: Vec<HeaderMatch> = or_default("headers"),

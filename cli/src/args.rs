@@ -28,8 +28,12 @@ pub enum Command {
     Render(RenderArguments),
     /// Check the resources and the filters' configurations
     Validate(ValidateArguments),
+    /// Say what the filters would do with one request, rule by rule, and why
+    Explain(ExplainArguments),
     /// Turn EnvoyFilters with a local rate limit into WasmPlugins, and account for every field
     Convert(ConvertArguments),
+    /// Print what a filter's pluginConfig may hold, as JSON Schema or for people
+    Schema(SchemaArguments),
     /// Show and check what a Wasm module imports and exports
     Inspect(InspectArguments),
     /// Start everything, call it as friend and foe, and show what was let through
@@ -193,6 +197,55 @@ pub struct ValidateArguments {
     pub output: ReportFormat,
 }
 
+/// `tollgate explain`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+                        tollgate explain -f limit.yaml -X POST -H 'x-api-key: abc' https://api.example.com/login\n  \
+                        tollgate explain --workload prod/users --principal cluster.local/ns/prod/sa/blog /users/7\n  \
+                        tollgate explain -f limit.yaml -- curl -X POST https://api.example.com/login -d user=me\n  \
+                        tollgate explain -f limit.yaml -o json /login | jq '.plugins[].rateLimit.charged[].rule'\n\n\
+                        The filters' own code decides, with full buckets: nothing is counted, and no proxy is asked. \
+                        What is not said of the request (--principal, --source, --jwt-claim) it does not have.")]
+pub struct ExplainArguments {
+    #[command(flatten)]
+    /// Where resources come from.
+    pub input: InputArguments,
+    /// Only this WasmPlugin, by its name or namespace/name
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+    /// Only the WasmPlugins of this workload, in the order in which a request meets them [default: all that were read]
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub workload: Option<String>,
+    /// Method of the request [default: GET]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub method: Option<String>,
+    /// Header of the request, such as 'x-api-key: abc'; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+    /// SPIFFE ID of the caller's certificate, with or without spiffe://
+    #[arg(long, value_name = "SPIFFE_ID", value_parser = principal)]
+    pub principal: Option<String>,
+    /// Address that the connection comes from, with or without a port
+    #[arg(long, value_name = "ADDR", value_parser = source)]
+    pub source: Option<SocketAddr>,
+    /// Claim of a verified token, such as sub=alice; may be given several times
+    #[arg(long = "jwt-claim", value_name = "NAME=VALUE", value_parser = pair)]
+    pub claims: Vec<(String, String)>,
+    /// Attribute of Envoy's by its path, such as connection.requested_server_name=a.example.com; may be given several
+    /// times
+    #[arg(long = "attribute", value_name = "PATH=VALUE", value_parser = pair)]
+    pub attributes: Vec<(String, String)>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: ReportFormat,
+    /// The request's URL, or its path alone
+    #[arg(value_name = "URL", required_unless_present = "curl")]
+    pub url: Option<String>,
+    /// A curl command, in place of the URL
+    #[arg(last = true, value_name = "curl ...", conflicts_with = "url")]
+    pub curl: Vec<String>,
+}
+
 /// `tollgate convert`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
@@ -211,6 +264,32 @@ pub struct ConvertArguments {
     /// Form of the output; json has resources, notes and problems in one object
     #[arg(short, long, value_enum, default_value = "yaml")]
     pub output: DocumentFormat,
+}
+
+/// `tollgate schema`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+                        tollgate schema rate-limit > rate-limit.schema.json\n  \
+                        tollgate schema rate-limit -o markdown | less\n\n\
+                        The schema is of the pluginConfig alone, not of the WasmPlugin around it. It knows the form; \
+                        what must fit together (names that are there once, costs that a limit can admit) `tollgate \
+                        validate` checks.")]
+pub struct SchemaArguments {
+    /// The filter [default: all of them, in one object by name]
+    #[arg(value_enum)]
+    pub filter: Option<crate::schema::Filter>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "json")]
+    pub output: SchemaFormat,
+}
+
+/// Forms of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaFormat {
+    /// JSON Schema, draft 2020-12
+    Json,
+    /// Tables for people
+    Markdown,
 }
 
 /// `tollgate inspect`.
@@ -259,6 +338,28 @@ fn upstream(text: &str) -> Result<(String, String), String> {
         return Err(format!("{address:?} is not HOST:PORT"));
     }
     Ok((host.to_owned(), address.to_owned()))
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("expected NAME: VALUE, such as 'x-api-key: abc'")?;
+    Ok((tollgate::route::header_name(name.trim())?, value.trim().to_owned()))
+}
+
+fn principal(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix("spiffe://").unwrap_or(text);
+    tollgate::spiffe::SpiffeId::parse_schemeless(id).map_err(|error| error.to_string())?;
+    Ok(format!("spiffe://{id}"))
+}
+
+fn source(text: &str) -> Result<SocketAddr, String> {
+    // Whatever client port will do but 0, which Envoy keeps for addresses that are only said.
+    let with_port = text.parse().or_else(|_| text.parse().map(|address| SocketAddr::new(address, 40_000)));
+    with_port.map_err(|_| "expected an address, such as 203.0.113.7 or [2001:db8::1]:40000".to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tollgate_cli::args::{Arguments, Command};
-use tollgate_cli::{convert, demo, inspect, output, render, run, validate};
+use tollgate_cli::{convert, demo, explain, inspect, output, render, run, schema, validate};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -12,7 +12,12 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Explain(arguments) => match explain::Call::of(&arguments) {
+            Ok(call) => explain::explain(&arguments, &call),
+            Err(reason) => Arguments::command().error(ErrorKind::ValueValidation, reason).exit(),
+        },
         Command::Convert(arguments) => convert::convert(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

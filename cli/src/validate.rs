@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::args::{ReportFormat, ValidateArguments};
 use crate::input::Inputs;
-use crate::mesh::{plugins, security};
+use crate::mesh::{modules, plugins, security};
 use crate::output;
 use crate::problem::{Notices, Problem, Problems};
 use crate::resources::Resources;
@@ -41,6 +41,9 @@ fn check(resources: &Resources, notices: &mut Notices) -> Problems {
     security::check(&resources.peer_authentications, notices);
     for plugin in resources.wasm_plugins.iter().filter(|plugin| !plugins::is_ours(&plugin.spec)) {
         notices.note(format!("{}: not one of Tollgate's filters: its pluginConfig is not checked", plugin.origin));
+    }
+    for plugin in &resources.wasm_plugins {
+        modules::check_build(plugin, notices);
     }
     plugins::validate(&resources.wasm_plugins, notices)
 }

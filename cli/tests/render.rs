@@ -81,3 +81,25 @@ fn wrong_usage_exits_with_two() {
     let status = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(["render", "--wrong"]).output().unwrap().status;
     assert_eq!(status.code(), Some(2));
 }
+
+#[test]
+fn the_build_for_responses_is_taken_where_rules_need_it() {
+    let modules = support::modules(&["rate-limit", "rate-limit-response"]);
+    let input = modules.path().join("limit.yaml");
+    let plugin = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: limit}\nspec:\n  url: \
+                  oci://example.com/rate-limit:1\n  pluginConfig: {rules: [{name: a, headers: all, limits: [{requests: \
+                  5, per: 1s}]}]}\n";
+    std::fs::write(&input, plugin).unwrap();
+    let rendered = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let command = command.args(["render", "--upstream", "users=127.0.0.1:9", "-f"]).arg(&input);
+        command.arg("--modules").arg(modules.path()).output().unwrap()
+    };
+    let output = rendered();
+    let notices = String::from_utf8(output.stderr).unwrap();
+    assert!(notices.contains("rate-limit-response.wasm is taken"), "{notices}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("/rate-limit-response.wasm"), "{notices}");
+    std::fs::write(&input, plugin.replace("headers: all, ", "")).unwrap();
+    let output = rendered();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("/rate-limit.wasm"));
+}

@@ -69,3 +69,44 @@ fn a_wrong_configuration_fails_and_says_where() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("spec.pluginConfig.routes[1].match[0].methods[0]: invalid method `get`"), "{text}");
 }
+
+const HEADERS: &str = r#"
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: limit, namespace: prod}
+spec:
+  url: oci://rate-limit.example/rate-limit:1
+  pluginConfig:
+    rules:
+    - name: all
+      limits: [{requests: 5, per: 1s}]
+      headers: all
+"#;
+
+#[test]
+fn a_plain_module_for_rules_that_need_responses_is_a_warning_with_the_right_name() {
+    let output = validate(HEADERS, &[]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert_eq!(
+        text,
+        "warning: standard input:2: WasmPlugin prod/limit: spec.url: names the plain rate-limit, which refuses this \
+         configuration: pluginConfig.rules[0] has something to do when the response comes (`headers: all`, or a cost \
+         by the response)\n  \
+         to mend it: name the build for responses: oci://rate-limit.example/rate-limit-response:1\n"
+    );
+}
+
+#[test]
+fn the_build_for_responses_is_noted_where_no_rule_needs_it() {
+    let with = HEADERS.replace("/rate-limit:1", "/rate-limit-response:1");
+    assert_eq!(String::from_utf8(validate(&with, &[]).stderr).unwrap(), "");
+    let without = with.replace("      headers: all\n", "");
+    let text = String::from_utf8(validate(&without, &[]).stderr).unwrap();
+    assert!(
+        text.starts_with("note: standard input:2: WasmPlugin prod/limit: spec.url: names rate-limit-response"),
+        "{text}"
+    );
+    let wrong = with.replace("headers: all", "headers: some");
+    assert_eq!(validate(&wrong, &[]).status.code(), Some(1));
+}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value};
 
 use super::{Count, Whole};
 use crate::{
@@ -12,7 +13,8 @@ use crate::{
     time::Duration,
 };
 
-/// Corrects which fields an object must have, which goes by how each is read, not by its type. And no list is empty.
+/// Corrects which fields an object must have, which goes by how each is read, not by its type. No list is empty, and no
+/// field is asked to be `null`, which is as good as leaving it out.
 pub fn correct(schema: &mut Schema, fields: &[(&str, &str)]) {
     let required: Vec<&str> = fields.iter().filter(|(_, how)| *how == "required").map(|(name, _)| *name).collect();
     if required.is_empty() {
@@ -22,10 +24,38 @@ pub fn correct(schema: &mut Schema, fields: &[(&str, &str)]) {
     }
     let properties = schema.get_mut("properties").and_then(|properties| properties.as_object_mut());
     let properties = properties.into_iter().flat_map(|properties| properties.values_mut());
-    for list in
-        properties.filter_map(|property| property.as_object_mut()).filter(|property| property.contains_key("items"))
-    {
-        list.insert("minItems".to_owned(), 1.into());
+    for property in properties.filter_map(|property| property.as_object_mut()) {
+        without_null(property);
+        if property.contains_key("items") {
+            property.insert("minItems".to_owned(), 1.into());
+        }
+    }
+}
+
+/// Takes out what `Option` put in.
+fn without_null(property: &mut Map<String, Value>) {
+    if let Some(Value::Array(types)) = property.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [one] = &types[..] {
+            let one = one.clone();
+            property.insert("type".to_owned(), one);
+        }
+    }
+    let is_null = |form: &Value| form.get("type").is_some_and(|name| name == "null");
+    for forms in ["anyOf", "oneOf"] {
+        let Some(Value::Array(mut kept)) = property.remove(forms) else { continue };
+        let before = kept.len();
+        kept.retain(|form| !is_null(form));
+        match &kept[..] {
+            [Value::Object(one)] if kept.len() < before => {
+                for (key, value) in one {
+                    property.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            _ => {
+                property.insert(forms.to_owned(), Value::Array(kept));
+            }
+        }
     }
 }
 
@@ -45,9 +75,14 @@ macro_rules! text_schema {
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 let pattern: &str = $pattern;
                 if pattern.is_empty() {
-                    return schemars::json_schema!({"type": "string", "description": $description});
+                    return schemars::json_schema!({"type": "string", "title": $name, "description": $description});
                 }
-                schemars::json_schema!({"type": "string", "pattern": pattern, "description": $description})
+                schemars::json_schema!({
+                    "type": "string",
+                    "title": $name,
+                    "pattern": pattern,
+                    "description": $description,
+                })
             }
         })+
     };
@@ -90,14 +125,15 @@ impl<const LEAST: u64, const MOST: u64> JsonSchema for Whole<LEAST, MOST> {
     }
 }
 
-fn text_match(name: &str) -> Schema {
+fn text_match(what: &str, name: &str) -> Schema {
     json_schema!({
+        "description": format!("A condition on a {what}: exactly one of `exact`, `prefix` and `present`."),
         "type": "object",
         "properties": {
             "name": {"type": "string", "description": name},
-            "exact": {"type": "string", "description": "the whole value"},
-            "prefix": {"type": "string", "description": "what it starts with"},
-            "present": {"const": true, "description": "any value"},
+            "exact": {"type": "string", "description": "Its whole value."},
+            "prefix": {"type": "string", "description": "What its value starts with."},
+            "present": {"const": true, "description": "That it is there, with any value."},
         },
         "required": ["name"],
         "additionalProperties": false,
@@ -111,7 +147,7 @@ impl JsonSchema for HeaderMatch {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        text_match("the header's name, in any case; of a repeated header every value must fit")
+        text_match("header", "The header, in any case. When it is repeated, every value must fit.")
     }
 }
 
@@ -121,6 +157,6 @@ impl JsonSchema for QueryMatch {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        text_match("the parameter's name, decoded; of a repeated one every value must fit")
+        text_match("parameter of the query", "The parameter, decoded. When it is repeated, every value must fit.")
     }
 }

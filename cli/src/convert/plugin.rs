@@ -135,7 +135,10 @@ pub struct Match {
     pub methods: Vec<String>,
     /// All of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub headers: Vec<HeaderCondition>,
+    pub headers: Vec<ValueCondition>,
+    /// All of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<ValueCondition>,
 }
 
 impl Match {
@@ -155,9 +158,11 @@ impl Match {
                 return None;
             }
         }
-        for header in &other.headers {
-            if !self.headers.contains(header) {
-                self.headers.push(header.clone());
+        for (mine, theirs) in [(&mut self.headers, &other.headers), (&mut self.query, &other.query)] {
+            for condition in theirs {
+                if !mine.contains(condition) {
+                    mine.push(condition.clone());
+                }
             }
         }
         Some(self)
@@ -172,17 +177,16 @@ impl Match {
         apart(&self.hosts, &other.hosts)
             || apart(&self.paths, &other.paths)
             || apart(&self.methods, &other.methods)
-            || self.headers.iter().any(|mine| {
-                let differs = |theirs: &HeaderCondition| theirs.exact.is_some() && theirs.exact != mine.exact;
-                mine.exact.is_some() && other.headers.iter().any(|theirs| theirs.name == mine.name && differs(theirs))
-            })
+            || [(&self.headers, &other.headers), (&self.query, &other.query)]
+                .into_iter()
+                .any(|(mine, theirs)| mine.iter().any(|mine| theirs.iter().any(|theirs| mine.excludes(theirs))))
     }
 }
 
-/// A condition on a header.
+/// A condition on a header or a parameter of the query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct HeaderCondition {
-    /// The header.
+pub struct ValueCondition {
+    /// The header or parameter.
     pub name: String,
     /// Its whole value.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +197,13 @@ pub struct HeaderCondition {
     /// That it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub present: Option<bool>,
+}
+
+impl ValueCondition {
+    /// Whether no request can satisfy both, as far as exact values tell.
+    fn excludes(&self, other: &Self) -> bool {
+        self.name == other.name && self.exact.is_some() && other.exact.is_some() && self.exact != other.exact
+    }
 }
 
 /// A limit.

@@ -37,10 +37,15 @@ impl Module {
 /// Finds the module that a plugin names; nothing is downloaded.
 pub fn resolve(plugin: &Resource<WasmPluginSpec>, directory: &Path, notices: &mut Notices) -> Result<Module, Problem> {
     let url = plugin.spec.url.as_str();
+    let other = other_build(plugin);
     let (path, is_local) = match url.split_once("://") {
-        Some(("file", path)) => (PathBuf::from(path), true),
+        Some(("file", path)) => {
+            let path = PathBuf::from(path);
+            (other.as_ref().map_or(path.clone(), |_| path.with_file_name(format!("{FOR_RESPONSES}.wasm"))), true)
+        }
         Some(("oci" | "http" | "https", _)) | None => {
             let name = module_name(url).ok_or_else(|| Problem::at(&plugin.origin, "spec.url", "names no module"))?;
+            let name = other.as_ref().map_or(name, |_| FOR_RESPONSES);
             (directory.join(format!("{name}.wasm")), false)
         }
         Some((scheme, _)) => {
@@ -63,7 +68,13 @@ pub fn resolve(plugin: &Resource<WasmPluginSpec>, directory: &Path, notices: &mu
         return Err(Problem::at(&plugin.origin, "spec.url", format!("{} is not a Wasm module", path.display())));
     }
     let sha256 = hex(&Sha256::digest(&bytes));
-    check_sha256(plugin, &sha256, &path, notices)?;
+    match other {
+        None => check_sha256(plugin, &sha256, &path, notices)?,
+        Some(warning) => {
+            let reason = format!("{}. Here {} is taken", warning.reason, path.display());
+            notices.warn_of(Problem { reason, ..warning });
+        }
+    }
     if !is_local {
         notices.note(format!(
             "modules are not pulled: those that a registry has are taken from {}, whatever their pull policy and secret",
@@ -73,6 +84,49 @@ pub fn resolve(plugin: &Resource<WasmPluginSpec>, directory: &Path, notices: &mu
     let path = std::path::absolute(&path)
         .map_err(|error| Problem::new(format!("no absolute path for {}: {error}", path.display())))?;
     Ok(Module { path, sha256 })
+}
+
+/// The builds of `rate-limit`: Envoy calls the second one for responses too.
+const PLAIN: &str = "rate-limit";
+const FOR_RESPONSES: &str = "rate-limit-response";
+
+/// What is wrong where a plugin names the build of `rate-limit` that does not do what its rules need.
+fn other_build(plugin: &Resource<WasmPluginSpec>) -> Option<Problem> {
+    let url = plugin.spec.url.as_str();
+    if module_name(url) != Some(PLAIN) {
+        return None;
+    }
+    let rule = configuration(plugin)?.needs_response()?;
+    let reason = format!(
+        "names the plain {PLAIN}, which refuses this configuration: pluginConfig.{rule} has something to do when the response comes \
+         (`headers: all`, or a cost by the response)"
+    );
+    let cure = match url.rsplit_once(PLAIN) {
+        Some((before, after)) => format!("name the build for responses: {before}{FOR_RESPONSES}{after}"),
+        None => format!("name the build for responses, {FOR_RESPONSES}"),
+    };
+    Some(Problem::at(&plugin.origin, "spec.url", reason).cure(cure))
+}
+
+/// What `rate-limit` reads, where it can.
+fn configuration(plugin: &Resource<WasmPluginSpec>) -> Option<rate_limit::config::Config> {
+    let bytes = plugin.spec.plugin_config.as_ref().map(ToString::to_string).unwrap_or_default();
+    rate_limit::config::Config::parse(bytes.as_bytes()).ok()
+}
+
+/// Warns where a plugin names a build of `rate-limit` that does less or more than its rules need.
+pub fn check_build(plugin: &Resource<WasmPluginSpec>, notices: &mut Notices) {
+    if let Some(warning) = other_build(plugin) {
+        notices.warn_of(warning);
+    }
+    let is_enough = || configuration(plugin).is_some_and(|config| config.needs_response().is_none());
+    if module_name(&plugin.spec.url) == Some(FOR_RESPONSES) && is_enough() {
+        notices.note(format!(
+            "{}: spec.url: names {FOR_RESPONSES}, though no rule needs responses: that costs each request a call more \
+             than {PLAIN}",
+            plugin.origin
+        ));
+    }
 }
 
 fn check_sha256(

@@ -11,6 +11,7 @@ use super::modules::{self, Module};
 use crate::problem::{Notices, Origin, Problem, Problems};
 use crate::resources::wasm_plugin::{EnvSource, FailStrategy, Phase, PluginType, TrafficMode, WasmPluginSpec};
 use crate::resources::{Age, ROOT_NAMESPACE, Resource};
+use crate::schema::Filter;
 
 /// A WasmPlugin with its module at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +158,18 @@ fn order(plugin: &Resource<WasmPluginSpec>) -> (Phase, Reverse<i64>, Age<'_>) {
     (plugin.spec.phase, Reverse(plugin.spec.priority.unwrap_or(i64::MIN)), plugin.meta.age())
 }
 
-fn applies(plugin: &Resource<WasmPluginSpec>, namespace: &str, labels: &BTreeMap<String, String>, side: Side) -> bool {
+/// Brings plugins into the order in which a request meets them.
+pub fn sort(plugins: &mut [&Resource<WasmPluginSpec>]) {
+    plugins.sort_by(|a, b| order(a).cmp(&order(b)));
+}
+
+/// Whether a proxy of this namespace and these labels runs the plugin on this side.
+pub fn applies(
+    plugin: &Resource<WasmPluginSpec>,
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+    side: Side,
+) -> bool {
     let in_scope = [namespace, ROOT_NAMESPACE].contains(&plugin.meta.namespace());
     // One with targetRefs is for waypoints and Gateway API gateways alone.
     let is_for_others = plugin.spec.target_refs.is_some() || plugin.spec.target_ref.is_some();
@@ -181,15 +193,12 @@ fn matches_traffic(spec: &WasmPluginSpec, side: Side) -> bool {
 pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> Problems {
     let mut problems = Vec::new();
     for source in plugins {
-        let mut unheard = Notices::default();
-        let config = source.spec.plugin_config.as_ref();
-        let bytes = config.map(|config| through_struct(config, &source.origin, &mut unheard).to_string());
-        let bytes = bytes.unwrap_or_default().into_bytes();
-        let result = match modules::module_name(&source.spec.url) {
-            Some("rate-limit") => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
-            Some("mtls-identity") => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
-            Some("route-metrics") => route_metrics::config::Config::parse(&bytes).map(|config| config.warnings()),
-            _ => Ok(Vec::new()),
+        let bytes = handed_over(source).to_string().into_bytes();
+        let result = match filter_of(&source.spec) {
+            Some(Filter::RateLimit) => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
+            Some(Filter::MtlsIdentity) => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
+            Some(Filter::RouteMetrics) => route_metrics::config::Config::parse(&bytes).map(|config| config.warnings()),
+            None => Ok(Vec::new()),
         };
         let at = |path: &str, reason| Problem::at(&source.origin, in_resource(path), reason);
         match result {
@@ -205,8 +214,15 @@ pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> 
     problems
 }
 
+/// The configuration as the module gets it; null where there is none.
+pub fn handed_over(plugin: &Resource<WasmPluginSpec>) -> Value {
+    let mut unheard = Notices::default();
+    let config = plugin.spec.plugin_config.as_ref();
+    config.map_or(Value::Null, |config| through_struct(config, &plugin.origin, &mut unheard))
+}
+
 /// A path into a configuration as one into its WasmPlugin.
-fn in_resource(path: &str) -> String {
+pub fn in_resource(path: &str) -> String {
     match path {
         "" => "spec.pluginConfig".to_owned(),
         path if path.starts_with('[') => format!("spec.pluginConfig{path}"),
@@ -216,7 +232,12 @@ fn in_resource(path: &str) -> String {
 
 /// Whether the filters' own parser has read this plugin's configuration.
 pub fn is_ours(plugin: &WasmPluginSpec) -> bool {
-    matches!(modules::module_name(&plugin.url), Some("rate-limit" | "mtls-identity" | "route-metrics"))
+    filter_of(plugin).is_some()
+}
+
+/// The filter of Tollgate's that this plugin's module is.
+pub fn filter_of(plugin: &WasmPluginSpec) -> Option<Filter> {
+    modules::module_name(&plugin.url).and_then(Filter::of_module)
 }
 
 #[cfg(test)]

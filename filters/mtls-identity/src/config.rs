@@ -9,22 +9,23 @@ use tollgate::{
 };
 
 config_struct! {
-    /// The parsed `pluginConfig`.
+    /// Who may call, by the SPIFFE ID of the peer's certificate. Without any field every verified peer of the proxy's own
+    /// trust domain may.
     pub struct Config {
-        /// Where the identity comes from.
+        /// Where the identity comes from. `tls` unless given.
         pub source: Source = or_default("source"),
-        /// Demands that Envoy says of each certificate that it was validated. For listeners that accept others too,
-        /// which Istio never makes; they must not resume TLS sessions, and Envoy must know
+        /// Demands that Envoy says of each certificate that it was validated. `false` unless given. For listeners that
+        /// accept others too, which Istio never makes; they must not resume TLS sessions, and Envoy must know
         /// `connection.peer_certificate_valid`.
         pub require_validated: bool = or_default("requireValidated"),
-        /// Trust domains of peers that count as ours; none means the proxy's own.
+        /// Trust domains whose peers count as ours; all of them are taken for one. The proxy's own unless given.
         pub trust_domains: Vec<TrustDomain> = or_default("trustDomains"),
-        /// First match wins.
+        /// The first rule whose `match` a request fits decides, and no other; at most 2000.
         pub rules: Vec<RuleConfig> = or_default("rules"),
-        /// Requests that need no identity at all.
+        /// Requests that need no identity at all: one entry must hold. An ambiguous path or host is never exempt.
         pub exempt: Vec<RouteMatch> = or_default("exempt"),
-        /// What becomes of a verified peer that no rule is for. Unless given, it is denied; without rules it is
-        /// allowed.
+        /// What becomes of a verified peer where no rule is for its request. `deny` unless given; without `rules`
+        /// `allow`.
         pub default: Option<Default> = optional("default"),
     }
 }
@@ -52,23 +53,23 @@ config_enum! {
 config_struct! {
     /// A rule: which requests, and whose.
     pub struct RuleConfig {
-        /// The rule's name in metrics and logs.
+        /// Its name in metrics and logs: 1 to 63 letters, digits, `-`, `_` and `.`, each name once.
         pub name: Name = required("name"),
-        /// Alternatives, of which one must hold; none means every request.
+        /// Alternatives, of which one must hold. Every request unless given.
         pub matches: Vec<RouteMatch> = or_default("match"),
-        /// Who may pass; every verified peer unless given.
+        /// Who may pass: one entry must fit. Every verified peer unless given.
         pub allow: Option<Vec<PeerMatch>> = optional("allow"),
-        /// Who may not, even if `allow` has them.
+        /// Who may not, even if `allow` has them. Nobody unless given.
         pub deny: Vec<PeerMatch> = or_default("deny"),
     }
 }
 
 config_struct! {
-    /// Conditions on a peer. All given ones must hold; of the entries of one list, one is enough.
+    /// A peer, by `principals`, `namespaces` or both. Both must hold; of the entries of one list one is enough.
     pub struct PeerMatch {
-        /// Whole identities.
+        /// SPIFFE IDs.
         pub principals: Vec<Principal> = or_default("principals"),
-        /// Kubernetes namespaces.
+        /// Kubernetes namespaces: of peers whose SPIFFE ID is of the form `ns/<namespace>/sa/<account>`.
         pub namespaces: Vec<Segment> = or_default("namespaces"),
     }
 }

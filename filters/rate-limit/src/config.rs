@@ -31,17 +31,20 @@ const DEFAULT_SLOTS: u64 = 8192;
 const MOST_SUMMARIZED: usize = 20;
 
 config_struct! {
-    /// The parsed `pluginConfig`.
+    /// How many requests are admitted: which, in how long, and by what callers are told apart.
     pub struct Config {
-        /// First match wins. Unless given there is one, `default`: 100 requests a minute for all requests together.
+        /// The first rule whose `match` a request fits is charged, and no other; at most 2000. Where neither `rules` nor
+        /// `overall` is given there is one rule, `default`: 100 requests a minute for all requests together.
         pub rules: Vec<RuleConfig> = or_default("rules"),
-        /// Limits that every request must pass as well, but for the exempt ones. They are rules without `match`.
+        /// Limits that every request must pass beside those of its rule, but for the exempt ones. They are rules without
+        /// `match`. A request that any limit denies is charged to none.
         pub overall: Vec<RuleConfig> = or_default("overall"),
-        /// Requests that no limit is for.
+        /// Requests that no limit is for: one entry must hold. An ambiguous path or host is never exempt.
         pub exempt: Vec<RouteMatch> = or_default("exempt"),
-        /// Divides every limit among this many proxies: each enforces its share. 1 unless given.
+        /// Among how many proxies every limit is divided: each enforces its share of `requests` and of `burst` (rounded
+        /// down, at least 1). 1 unless given.
         pub replicas: Option<Whole<1, 500>> = optional("replicas"),
-        /// Of which requests the decision goes into the filter state, for access logs and traces:
+        /// Of which requests the decision goes into Envoy's filter state, for access logs and traces:
         /// `wasm.tollgate_decision` and, of admitted ones, `wasm.tollgate_remaining`. `limited` unless given.
         pub filter_state: Which = or_default("filterState"),
     }
@@ -50,35 +53,39 @@ config_struct! {
 config_struct! {
     /// A rule: which requests, and how many of them.
     pub struct RuleConfig {
-        /// The bucket's identity across pushes, and its name in metrics, logs and headers.
+        /// 1 to 63 letters, digits, `-`, `_` and `.`, each name once. It is the buckets' identity, which their fill
+        /// survives a push by, and their name in metrics, logs and headers.
         pub name: Name = required("name"),
-        /// Alternatives, of which one must hold; none means every request.
+        /// Alternatives, of which one must hold. Every request unless given.
         pub matches: Vec<RouteMatch> = or_default("match"),
-        /// What sets callers apart: each value, or combination of values, has a bucket of its own. Without it there is one
-        /// bucket for all.
+        /// What callers are told apart by: each combination of values has buckets of its own. Unless given, all requests
+        /// of the rule share one bucket.
         pub key: Vec<KeyPart> = or_default("key"),
-        /// 1 to 8; all of them must admit a request, or it is charged to none.
+        /// 1 to 8. All of them must admit a request, or it is charged to none.
         pub limits: Vec<LimitConfig> = required("limits"),
-        /// Other limits for some callers. First match wins.
+        /// Other limits for some callers: the first entry that fits counts.
         pub overrides: Vec<Override> = or_default("overrides"),
         /// A share of each bucket that only some callers may use up.
         pub reserve: Option<Reserve> = optional("reserve"),
-        /// How many requests a request counts as. 1 unless given.
+        /// How many requests a request counts as: a number, what a header says, or what its response's status says. 1
+        /// unless given.
         pub cost: Option<CostConfig> = optional("cost"),
         /// What becomes of a request that the limits do not admit. `enforce` unless given.
         pub mode: Mode = or_default("mode"),
         /// Of the requests that the limits do not admit, how many in a hundred are turned away; the others pass as in
         /// shadow mode. 100 unless given.
         pub enforce_percent: Option<Whole<0, 100>> = optional("enforcePercent"),
-        /// How many slots the table of buckets has, where there is a `key`: twice as many as callers are told apart at
-        /// once. Callers without a slot share one bucket. 8192 unless given; changing it starts the buckets anew.
+        /// How many slots the table of buckets has, where there is a `key`. Choose twice as many as there are callers at
+        /// once; those who find none free share one overflow bucket. 8192 unless given; changing it starts the buckets
+        /// anew.
         pub slots: Option<Whole<16, 1_048_576>> = optional("slots"),
         /// Which replies carry `RateLimit` and `RateLimit-Policy`. `limited` unless given; `all` needs the module
         /// `rate-limit-response.wasm`.
         pub headers: Which = or_default("headers"),
-        /// Whether those replies carry `x-ratelimit-limit`, `-remaining` and `-reset` as well, as Envoy writes them.
+        /// Whether the replies that `headers` says carry `x-ratelimit-limit`, `-remaining` and `-reset` as well, as Envoy
+        /// writes them. `false` unless given.
         pub draft03: bool = or_default("draft03"),
-        /// What a caller is sent that is turned away.
+        /// What a caller is sent that is turned away. Status 429 and `rate limit exceeded` unless given.
         pub when_limited: WhenLimited = or_default("whenLimited"),
     }
 }
@@ -112,11 +119,12 @@ config_enum! {
 }
 
 config_struct! {
-    /// So many requests in so long.
+    /// A token bucket: it holds `burst` requests, and `requests` come back in each `per`, evenly.
     pub struct LimitConfig {
         /// Requests in each `per`.
         pub requests: Count = required("requests"),
-        /// The period, from 1ms to 366d.
+        /// The period: a number with a unit of `d`, `h`, `m`, `s`, `ms`, `us` or `ns`, or several: `1m`, `250ms`, `1h30m`.
+        /// From 1ms to 366d.
         pub per: Period = required("per"),
         /// The bucket's size: requests that are admitted at once after a quiet time. `requests` unless given.
         pub burst: Option<Count> = optional("burst"),
@@ -170,9 +178,9 @@ impl FromNode for Override {
 config_struct! {
     /// A share of each bucket that only some callers may use up.
     pub struct Reserve {
-        /// Percent of each limit's burst.
+        /// Percent of each limit's `burst`.
         pub percent: Whole<1, 99> = required("percent"),
-        /// For whom.
+        /// Who may use it up: one entry must fit.
         pub callers: Vec<Selector> = required("for"),
     }
 }

@@ -68,8 +68,8 @@ impl Key {
     }
 }
 
-/// Whether all conditions of `selector` hold.
-pub(crate) fn selects(selector: &Selector, request: &impl Request, matches: &[RouteMatch]) -> bool {
+/// Whether all conditions of `selector` hold for a request that falls under a rule of these `matches`.
+pub fn selects(selector: &Selector, request: &impl Request, matches: &[RouteMatch]) -> bool {
     selector.conditions.iter().all(|Condition { part, expected }| match (part, expected) {
         (Part::ClientAddress(which), Expected::Network(network)) => {
             client_address(request, which).is_some_and(|address| network.contains(address))
@@ -81,7 +81,8 @@ pub(crate) fn selects(selector: &Selector, request: &impl Request, matches: &[Ro
     })
 }
 
-fn value_of(part: &Part, request: &impl Request, matches: &[RouteMatch]) -> Option<Vec<u8>> {
+/// What a request that falls under a rule of these `matches` has as `part`; addresses as their bytes, cut to the network.
+pub fn value_of(part: &Part, request: &impl Request, matches: &[RouteMatch]) -> Option<Vec<u8>> {
     match part {
         Part::Principal => principal(request).map(|id| id.to_string().into_bytes()),
         Part::Namespace => principal(request)?.kubernetes().map(|(namespace, _)| namespace.as_bytes().to_vec()),

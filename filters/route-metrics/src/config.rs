@@ -12,13 +12,15 @@ const DEFAULT_SERIES: usize = 500;
 const MOST_SERIES: u64 = 100_000;
 
 config_struct! {
-    /// The parsed `pluginConfig`.
+    /// By what requests are told apart in metrics.
     pub struct Config {
-        /// Classes of requests; first match wins. What matches none goes by the proxy's own route name.
+        /// Classes of requests: the first one that a request fits counts; at most 2000. What fits none goes by the proxy's
+        /// own route name.
         pub routes: Vec<RouteConfig> = or_default("routes"),
-        /// How labels reach Prometheus.
+        /// How labels reach Prometheus. `labels` unless given.
         pub output: Output = or_default("output"),
-        /// How many different sets of label values are told apart: 500 unless given.
+        /// How many different sets of label values are told apart, in each worker; the rest is counted as `__other__`. At
+        /// least the number of routes. 500 unless given.
         pub max_series: Option<Whole<1, MOST_SERIES>> = optional("maxSeries"),
     }
 }
@@ -26,9 +28,9 @@ config_struct! {
 config_struct! {
     /// A class of requests.
     pub struct RouteConfig {
-        /// The value of the label `route`.
+        /// The value of the label `route`: 1 to 63 letters, digits, `-`, `_` and `.`, each name once.
         pub name: Name = required("name"),
-        /// Alternatives, of which one must hold; none means every request.
+        /// Alternatives, of which one must hold. Every request unless given.
         pub matches: Vec<RouteMatch> = or_default("match"),
     }
 }

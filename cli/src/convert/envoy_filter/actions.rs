@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::field::Field;
-use super::super::plugin::HeaderCondition;
+use super::super::plugin::ValueCondition;
 use super::super::report::Report;
 use super::matching::{self, Conditions, Refusal};
 
@@ -113,7 +113,7 @@ impl<'a> Action<'a> {
                 }
                 name => {
                     let mut present = Conditions::default();
-                    let header = HeaderCondition { name: name.into(), present: Some(true), ..Default::default() };
+                    let header = ValueCondition { name: name.into(), present: Some(true), ..Default::default() };
                     present.matches.headers.push(header);
                     selection.require(&present, field)?;
                     selection.key.push(json!({"header": name}));
@@ -122,7 +122,18 @@ impl<'a> Action<'a> {
             ("request_headers", value) => {
                 selection.require(&matching::exact(field.text_of("header_name"), value, field)?, field)?;
             }
-            ("query_parameters", "") => {
+            ("query_parameter_value_match", _) => {
+                if field.get("expect_match").is_some_and(|expect| expect.value.as_bool() == Some(false)) {
+                    return refused("produces its entry where the query does not match, which a match can't say");
+                }
+                let parameters = field.get("query_parameters").unwrap_or_else(|| field.clone());
+                selection.require(&matching::query(&parameters)?, field)?;
+            }
+            ("query_parameters", value) if !value.is_empty() => {
+                let name = field.text_of("query_parameter_name");
+                selection.require(&matching::exact_parameter(name, value, field)?, field)?;
+            }
+            ("query_parameters", _) => {
                 let name = field.text_of("query_parameter_name");
                 selection.key.push(json!({"query": name, "missing": "skip"}));
             }
@@ -152,8 +163,9 @@ impl Selection {
 
     fn by_address(&mut self, key: Value) {
         self.key.push(key);
-        let remark = "Envoy goes by the address that it trusts of x-forwarded-for; set trustedHops where proxies in \
-                      front of this one add to it";
+        let remark = "Envoy goes by the address that it trusts of x-forwarded-for; here clientAddress is the \
+                      connection's own peer. Behind proxies that write x-forwarded-for, and on every sidecar, say how \
+                      many: trustedHops, 1 behind one gateway";
         self.conditions.remarks.push(remark.into());
     }
 }

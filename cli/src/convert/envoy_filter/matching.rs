@@ -1,7 +1,7 @@
 //! Envoy's matchers of headers and routes, as the conditions of a Tollgate match.
 
 use super::super::field::Field;
-use super::super::plugin::{HeaderCondition, Match};
+use super::super::plugin::{Match, ValueCondition};
 
 /// What can't be said in Tollgate's terms: where, why, and what to do instead.
 pub(super) type Refusal<'a> = (Field<'a>, String, &'static str);
@@ -112,6 +112,52 @@ pub(super) fn exact<'a>(name: &str, value: &str, at: &Field<'a>) -> Result<Condi
     condition(name, Form::Exact(value.to_owned()), at)
 }
 
+/// `QueryParameterMatcher`s, all of which must hold.
+pub(super) fn query<'a>(list: &Field<'a>) -> Result<Conditions, Refusal<'a>> {
+    let mut all = Conditions::default();
+    for field in list.items() {
+        let mut form = Form::Present;
+        for (name, member) in field.members() {
+            match name {
+                "name" => {}
+                "present_match" | "presentMatch" if member.value.as_bool() == Some(true) => {}
+                "string_match" | "stringMatch" => form = string(&member)?,
+                _ => return Err((member, format!("{name} can't be said in a match"), LIST_THEM)),
+            }
+        }
+        all = all.and(&parameter(field.text_of("name"), form, &field)?, &field)?;
+    }
+    Ok(all)
+}
+
+/// A parameter of the query with an exact value.
+pub(super) fn exact_parameter<'a>(name: &str, value: &str, at: &Field<'a>) -> Result<Conditions, Refusal<'a>> {
+    parameter(name, Form::Exact(value.to_owned()), at)
+}
+
+fn parameter<'a>(name: &str, form: Form, at: &Field<'a>) -> Result<Conditions, Refusal<'a>> {
+    let mut condition = ValueCondition { name: name.to_owned(), ..ValueCondition::default() };
+    match form {
+        Form::Exact(value) => condition.exact = Some(value),
+        Form::Prefix(value) => condition.prefix = Some(value),
+        Form::Present => condition.present = Some(true),
+        Form::Suffix(_) => return Err((at.clone(), "the end of a parameter can't be matched".into(), LIST_THEM)),
+    }
+    // Envoy compares what was sent, Tollgate what it decodes to.
+    let texts = [Some(&condition.name), condition.exact.as_ref(), condition.prefix.as_ref()];
+    if name.is_empty() || texts.into_iter().flatten().any(|text| text.contains(['%', '+'])) {
+        return Err((at.clone(), "compares an escaped or empty text with the query as it was sent".into(), BY_HAND));
+    }
+    let mut conditions = Conditions::default();
+    conditions.matches.query.push(condition);
+    conditions.remarks.push(
+        "Envoy compared the query as it was sent, and of a repeated parameter the first; here it is \
+                             decoded, and all must fit"
+            .into(),
+    );
+    Ok(conditions)
+}
+
 fn condition<'a>(name: &str, form: Form, at: &Field<'a>) -> Result<Conditions, Refusal<'a>> {
     let mut conditions = Conditions::default();
     let matches = &mut conditions.matches;
@@ -134,7 +180,7 @@ fn condition<'a>(name: &str, form: Form, at: &Field<'a>) -> Result<Conditions, R
         }
         (_, Form::Suffix(_)) => return Err((at.clone(), "the end of a header can't be matched".into(), LIST_THEM)),
         (_, form) => {
-            let mut header = HeaderCondition { name, ..HeaderCondition::default() };
+            let mut header = ValueCondition { name, ..ValueCondition::default() };
             match form {
                 Form::Exact(value) => header.exact = Some(value),
                 Form::Prefix(value) => header.prefix = Some(value),
@@ -234,6 +280,26 @@ mod tests {
         assert_eq!(read(&with(":authority", "a.example:80")).unwrap().hosts, ["a.example"]);
         assert_eq!(read(&with("X-Tier", "gold")).unwrap().headers[0].name, "x-tier");
         assert!(read(&with(":path", "/a?b=c")).is_err());
+    }
+
+    #[test]
+    fn parameters_of_the_query_are_compared_as_headers_are() {
+        let read = |value: &Value| match query(&Field::new(value, "q")) {
+            Ok(found) => Ok(found.matches.query),
+            Err((_, reason, _)) => Err(reason),
+        };
+        let found = read(&json!([
+            {"name": "page", "string_match": {"exact": "7"}},
+            {"name": "sort", "string_match": {"prefix": "by-"}},
+            {"name": "debug", "present_match": true},
+        ]));
+        let found = serde_json::to_value(found.unwrap()).unwrap();
+        let expected = json!([
+            {"name": "page", "exact": "7"}, {"name": "sort", "prefix": "by-"}, {"name": "debug", "present": true},
+        ]);
+        assert_eq!(found, expected);
+        assert!(read(&json!([{"name": "page", "string_match": {"exact": "a%20b"}}])).is_err());
+        assert!(read(&json!([{"name": "page", "string_match": {"suffix": "7"}}])).is_err());
     }
 
     #[test]

@@ -338,5 +338,10 @@ impl Writer {
 /// How much a match asks for.
 fn weight(matches: &Match) -> usize {
     let lists = [&matches.hosts, &matches.paths, &matches.methods];
-    lists.iter().filter(|list| !list.is_empty()).count().saturating_add(matches.headers.len())
+    lists
+        .iter()
+        .filter(|list| !list.is_empty())
+        .count()
+        .saturating_add(matches.headers.len())
+        .saturating_add(matches.query.len())
 }

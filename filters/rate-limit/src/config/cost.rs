@@ -19,15 +19,16 @@ pub enum CostConfig {
 }
 
 config_struct! {
-    /// As many requests as a header says. Who writes that header must be trusted: it should be a proxy before this one.
+    /// As many requests as a header of the request says; of several the largest. Who writes it must be trusted: a client
+    /// that may would always say 1.
     pub struct HeaderCost {
         /// The header.
         pub header: HeaderName = required("header"),
-        /// When the header is absent or no number. 1 unless given.
+        /// When the header is absent or no number; at most `max`. 1 unless given.
         pub default: Option<Count> = optional("default"),
-        /// What less counts as. 1 unless given.
+        /// What less counts as; at most `max`. 1 unless given.
         pub min: Option<Count> = optional("min"),
-        /// What more counts as.
+        /// What more counts as. Each limit's `burst` must be at least this.
         pub max: Count = required("max"),
     }
 }
@@ -35,7 +36,7 @@ config_struct! {
 config_struct! {
     /// What a response with one of these statuses costs; others cost nothing.
     pub struct StatusCost {
-        /// Statuses, such as `401`, or classes of them, such as `4xx`.
+        /// Statuses, or classes of them.
         pub status: Vec<StatusPattern> = required("status"),
         /// How many requests it counts as.
         pub cost: Count = required("cost"),
@@ -43,7 +44,9 @@ config_struct! {
 }
 
 config_struct! {
-    struct ResponseCost {
+    /// What a request costs once its response is there.
+    pub(super) struct ResponseCost {
+        /// The first entry that has the response's status counts; what none has costs nothing.
         response: Vec<StatusCost> = required("response"),
     }
 }

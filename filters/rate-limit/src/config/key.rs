@@ -75,23 +75,26 @@ config_struct! {
         pub ipv4: Option<Whole<1, 32>> = optional("ipv4"),
         /// How many bits of an IPv6 address count. 64 unless given: that is what one subscriber gets at least.
         pub ipv6: Option<Whole<1, 128>> = optional("ipv6"),
-        /// How many proxies before this one write `X-Forwarded-For` and are trusted to. Unless given, none: then the
-        /// address is the connection's own.
+        /// How many proxies before this one write `X-Forwarded-For` and are trusted to: 1 on a sidecar behind one gateway.
+        /// Unless given, none: then the address is the connection's own, and missing where Envoy takes it from that header.
         pub trusted_hops: Option<Whole<0, 32>> = optional("trustedHops"),
     }
 }
 
 config_struct! {
-    struct JwtClaim {
+    /// A claim, and where jwt_authn keeps it.
+    pub(super) struct JwtClaim {
+        /// The claim. An override compares strings alone; in a key numbers and booleans will do.
         name: NonEmpty = required("name"),
+        /// The key under which jwt_authn keeps the claims: `payload` unless given, which Istio has used since 1.24. Older
+        /// ones use the issuer.
         payload: Option<NonEmpty> = optional("payload"),
     }
 }
 
 /// A name that is not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-struct NonEmpty(String);
+pub(super) struct NonEmpty(String);
 
 impl FromNode for NonEmpty {
     fn from_node(node: &Node) -> Result<Self, ConfigError> {

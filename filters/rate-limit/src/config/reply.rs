@@ -14,9 +14,9 @@ config_struct! {
         pub status: Option<Whole<400, 599>> = optional("status"),
         /// The body, as text; `content-type` is `text/plain` unless `headers` has one. gRPC callers get it as message.
         pub body: Option<String> = optional("body"),
-        /// Headers by name.
+        /// More headers, by name. Those that the reply has anyway, such as `retry-after`, are refused.
         pub headers: Headers = or_default("headers"),
-        /// Lets scripts of web pages read the reply.
+        /// Lets scripts of web pages of other origins read the reply.
         pub cors: Option<Cors> = optional("cors"),
     }
 }
@@ -25,9 +25,9 @@ config_struct! {
     /// Lets scripts of web pages read the reply. Envoy's own CORS filter stands behind Wasm filters, so it never sees a
     /// request that they turn away.
     pub struct Cors {
-        /// Origins such as `https://app.example.com`, or `*`.
+        /// Origins such as `https://app.example.com`, or `*` for any.
         pub origins: Vec<String> = required("origins"),
-        /// Whether they may send cookies.
+        /// Whether they may read it when they have sent cookies along. `false` unless given.
         pub credentials: bool = or_default("credentials"),
     }
 }
@@ -51,7 +51,7 @@ impl FromNode for HeaderValue {
 }
 
 /// What the reply has anyway, or the proxy alone may set.
-const TAKEN: &[&str] = &[
+pub(super) const TAKEN: &[&str] = &[
     "retry-after",
     "ratelimit",
     "ratelimit-policy",
