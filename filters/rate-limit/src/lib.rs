@@ -14,5 +14,8 @@ pub mod policy;
 pub mod reply;
 pub mod table;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 #[cfg(all(target_arch = "wasm32", not(test)))]
 mod plugin;
