@@ -75,8 +75,8 @@ impl core::error::Error for ConfigError {}
 /// The largest `pluginConfig`, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// The longest reason: a value that is quoted in one may be as long as the configuration.
-const LONGEST_REASON: usize = 512;
+/// The longest path and reason, in characters: what is quoted in one may be as long as the configuration.
+const LONGEST_TEXT: usize = 512;
 
 /// The most rules or routes.
 pub const MOST_RULES: usize = 2000;
@@ -94,13 +94,18 @@ pub fn parse<T: FromNode>(bytes: &[u8]) -> Result<T, ConfigError> {
         json => json,
     };
     let node: Node = serde_json::from_slice(bytes).map_err(|error| ConfigError::at("", error.to_string()))?;
-    T::from_node(&node).map_err(|error| {
-        let reason = match error.reason.char_indices().nth(LONGEST_REASON) {
-            Some((end, _)) => format!("{}...", error.reason.get(..end).unwrap_or_default()),
-            None => error.reason,
-        };
-        ConfigError { reason, ..error }
+    T::from_node(&node).map_err(|mut error| {
+        shorten(&mut error.path);
+        shorten(&mut error.reason);
+        error
     })
+}
+
+fn shorten(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+        text.push_str("...");
+    }
 }
 
 /// Checks that no entry of `exempt` takes every request.
@@ -108,7 +113,7 @@ pub fn parse<T: FromNode>(bytes: &[u8]) -> Result<T, ConfigError> {
 /// # Errors
 /// Names the first one that does.
 pub fn check_exempt(exempt: &[RouteMatch]) -> Result<(), ConfigError> {
-    match exempt.iter().position(|exempt| *exempt == RouteMatch::default()) {
+    match exempt.iter().position(RouteMatch::takes_everything) {
         Some(index) => {
             Err(ConfigError::at(format!("exempt[{index}]"), "must have a condition: it would exempt everything"))
         }
@@ -140,23 +145,39 @@ pub struct Warning {
     pub path: String,
     /// As in [`ConfigError`].
     pub reason: String,
+    /// The name of what stands in the way.
+    pub taker: String,
+}
+
+impl Warning {
     /// What to do about it.
-    pub cure: String,
+    #[must_use]
+    pub fn cure(&self) -> String {
+        format!("move it before {}, or delete it", self.taker)
+    }
 }
 
 /// Finds the rules that no request can reach, as far as [`route::unreachable`] does. `list` is the list's name, a plural.
 #[must_use]
 pub fn unreachable_rules(list: &str, rules: &[(&Name, &[RouteMatch])]) -> Vec<Warning> {
+    let numbered: Vec<_> = rules.iter().enumerate().map(|(index, (name, matches))| (index, *name, *matches)).collect();
+    unreachable_among(list, &numbered)
+}
+
+/// The same among those that are given, each with its index in the list. Leave out those that pass on requests which
+/// they match.
+#[must_use]
+pub fn unreachable_among(list: &str, rules: &[(usize, &Name, &[RouteMatch])]) -> Vec<Warning> {
     let one = list.strip_suffix('s').unwrap_or(list);
-    let matches: Vec<_> = rules.iter().map(|(_, matches)| *matches).collect();
+    let matches: Vec<_> = rules.iter().map(|(_, _, matches)| *matches).collect();
     let warning = |found: &Unreachable| {
-        let name = rules.get(found.taker).map_or("", |(name, _)| name.as_str());
-        let takes = if found.alone { "before it takes" } else { "and others before it take" };
-        Warning {
-            path: format!("{list}[{}]", found.rule),
-            reason: format!("can never match: {one} `{name}` {takes} all that it would"),
-            cure: format!("move it before {one} `{name}`, or delete it"),
-        }
+        let name = rules.get(found.taker).map_or("", |(_, name, _)| name.as_str());
+        let index = rules.get(found.rule).map_or(found.rule, |(index, _, _)| *index);
+        let taker = [one, " `", name, "`"].concat();
+        let takes = if found.alone { " before it takes" } else { " and others before it take" };
+        let reason = ["can never match: ", &taker, takes, " all that it would"].concat();
+        let ConfigError { path, reason } = ConfigError::here(reason).under_index(index).under(list);
+        Warning { path, reason, taker }
     };
     route::unreachable(&matches).iter().map(warning).collect()
 }
@@ -253,10 +274,23 @@ mod tests {
         let [warning] = &warnings[..] else { panic!("{warnings:?}") };
         assert_eq!(warning.path, "rules[2]");
         assert_eq!(warning.reason, "can never match: rule `a` before it takes all that it would");
-        assert_eq!(warning.cure, "move it before rule `a`, or delete it");
+        assert_eq!(warning.cure(), "move it before rule `a`, or delete it");
         let people: Vec<RouteMatch> = parse(br#"[{"paths":["/people"]}]"#).unwrap();
         let warnings = unreachable_rules("routes", &[(&names[0], &users), (&names[1], &people), (&names[2], &user)]);
         assert_eq!(warnings[0].reason, "can never match: route `a` and others before it take all that it would");
+    }
+
+    #[cfg(feature = "schema")]
+    #[test]
+    fn a_schema_has_what_is_read() {
+        let schema = schemars::schema_for!(Example);
+        let count = serde_json::json!({"type": "integer", "minimum": 1, "maximum": Count::MAX.get()});
+        assert_eq!(schema.get("required"), None);
+        assert_eq!(schema.pointer("/additionalProperties"), Some(&false.into()));
+        assert_eq!(schema.pointer("/properties/limits/minItems"), Some(&1.into()));
+        assert_eq!(schema.pointer("/$defs/Inner/required"), Some(&serde_json::json!(["requests"])));
+        assert_eq!(schema.pointer("/$defs/Inner/properties/requests"), Some(&count));
+        assert_eq!(schema.pointer("/$defs/Mode/enum"), Some(&serde_json::json!(["enforce", "shadow"])));
     }
 
     #[test]
@@ -265,9 +299,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_makes_no_long_reason() {
-        let json = format!(r#"{{"limits":"{}"}}"#, "é".repeat(100_000));
-        assert!(refusal(&json).len() < 2 * LONGEST_REASON);
+    fn what_is_long_makes_no_long_error() {
+        let long = "é".repeat(100_000);
+        for json in [format!(r#"{{"limits":"{long}"}}"#), format!(r#"{{"{long}":7}}"#)] {
+            assert!(refusal(&json).len() < 5 * LONGEST_TEXT);
+        }
     }
 
     #[test]

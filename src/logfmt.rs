@@ -16,7 +16,12 @@ impl Line {
     /// Adds `key=value`. A value with spaces, quotes, `=` or control characters is quoted and escaped, so that no
     /// value can forge a field or a line.
     #[must_use]
-    pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
+    pub fn field(self, key: &str, value: impl fmt::Display) -> Self {
+        self.with(key, &value)
+    }
+
+    /// Not generic, so that a module has it once.
+    fn with(mut self, key: &str, value: &dyn fmt::Display) -> Self {
         if !self.0.is_empty() {
             self.0.push(' ');
         }

@@ -159,8 +159,15 @@ fn normalize_slowly(path: &[u8]) -> NormalizedPath<'static> {
     NormalizedPath { text: Cow::Owned(format!("/{}", segments.join("/"))), ambiguity }
 }
 
+/// A name or a value of a query, decoded: `+` is a space, and what is not UTF-8 becomes U+FFFD.
+pub(crate) fn decode_parameter(raw: &[u8]) -> String {
+    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let decoded = decode(&spaced, &mut |_| {}).unwrap_or(spaced);
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
 /// Decodes every escape once; `None` when there is none.
-fn decode(bytes: &[u8], note: &mut impl FnMut(Ambiguity)) -> Option<Vec<u8>> {
+fn decode(bytes: &[u8], note: &mut dyn FnMut(Ambiguity)) -> Option<Vec<u8>> {
     if !bytes.contains(&b'%') {
         return None;
     }

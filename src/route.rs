@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{
     config_struct,
-    path::{Ambiguity, NormalizedPath},
+    path::{self, Ambiguity, NormalizedPath},
     request::Request,
 };
 
@@ -37,6 +37,16 @@ config_struct! {
 }
 
 impl RouteMatch {
+    /// Whether it has no condition.
+    #[must_use]
+    pub const fn takes_everything(&self) -> bool {
+        self.hosts.is_empty()
+            && self.paths.is_empty()
+            && self.methods.is_empty()
+            && self.headers.is_empty()
+            && self.query.is_empty()
+    }
+
     fn holds_but_for_the_path(&self, request: &impl Request, host: &OnceCell<Option<NormalizedHost>>) -> bool {
         let host = || host.get_or_init(|| request.authority().map(NormalizedHost::new)).as_ref();
         // Case does not count in methods: an application may not care for it either.
@@ -52,18 +62,28 @@ impl RouteMatch {
     }
 }
 
+/// The alternatives of a rule; one without any takes every request.
+fn or_everything<'a>(alternatives: &'a [RouteMatch], everything: &'a [RouteMatch; 1]) -> &'a [RouteMatch] {
+    if alternatives.is_empty() { everything } else { alternatives }
+}
+
 /// The host in an `:authority`, in lowercase and without port: what the rules see.
 #[must_use]
 pub fn host(authority: &[u8]) -> Vec<u8> {
     NormalizedHost::new(authority).name.into_bytes()
 }
 
-/// The parameters of the request's query, decoded.
+/// The parameters of the request's query, decoded as `application/x-www-form-urlencoded`.
 #[must_use]
 pub fn query_parameters(request: &impl Request) -> Vec<(String, String)> {
-    let path = request.path().unwrap_or_default();
-    let query = path.iter().position(|byte| *byte == b'?').and_then(|mark| path.get(mark.saturating_add(1)..));
-    form_urlencoded::parse(query.unwrap_or_default()).into_owned().collect()
+    let query = request.path().unwrap_or_default().splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
+    let parameters = query.split(|byte| *byte == b'&').filter(|parameter| !parameter.is_empty());
+    let pair = |parameter: &[u8]| {
+        let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+        let mut next = || path::decode_parameter(parts.next().unwrap_or_default());
+        (next(), next())
+    };
+    parameters.map(pair).collect()
 }
 
 /// What a [`RouteTable`] found.
@@ -85,7 +105,7 @@ pub enum Doubt {
 }
 
 /// Rules in their order, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     alternatives: Vec<Alternative>,
     tree: PathTree,
@@ -105,27 +125,25 @@ impl RouteTable {
     /// Compiles rules. Each is a list of alternatives; one without any matches every request.
     #[must_use]
     pub fn new<'a>(rules: impl IntoIterator<Item = &'a [RouteMatch]>) -> Self {
-        let everything = [RouteMatch::default()];
-        let mut table = Self {
-            alternatives: Vec::new(),
-            tree: PathTree::default(),
-            any_path: Candidates::default(),
-            first_matches_all: false,
-        };
+        let mut table = Self::default();
         for (rule, alternatives) in rules.into_iter().enumerate() {
-            for conditions in if alternatives.is_empty() { &everything } else { alternatives } {
-                table.first_matches_all |= rule == 0 && *conditions == RouteMatch::default();
-                let index = table.alternatives.len();
-                if conditions.paths.is_empty() {
-                    table.any_path.add(index);
-                }
-                for path in &conditions.paths {
-                    table.tree.insert(path, index);
-                }
-                table.alternatives.push(Alternative { rule, conditions: conditions.clone() });
-            }
+            table.add(rule, alternatives);
         }
         table
+    }
+
+    fn add(&mut self, rule: usize, alternatives: &[RouteMatch]) {
+        for conditions in or_everything(alternatives, &[RouteMatch::default()]) {
+            self.first_matches_all |= rule == 0 && conditions.takes_everything();
+            let index = self.alternatives.len();
+            if conditions.paths.is_empty() {
+                self.any_path.add(index);
+            }
+            for path in &conditions.paths {
+                self.tree.insert(path, index);
+            }
+            self.alternatives.push(Alternative { rule, conditions: conditions.clone() });
+        }
     }
 
     /// Compiles the exemptions of a configuration, as one rule; none is no rule.
@@ -166,12 +184,14 @@ impl RouteTable {
         {
             let path = NormalizedPath::new(raw);
             doubt = path.ambiguity().map(Doubt::Path);
-            self.tree.find(&path, |values| values.iter().for_each(|value| candidates.add(*value)));
+            self.tree.find(&path, &mut candidates);
         }
         let host = OnceCell::new();
-        let fitting = candidates.ascending().filter_map(|index| self.alternatives.get(index));
-        let mut fitting = fitting.filter(|alternative| alternative.rule >= first);
-        let found = fitting.find(|alternative| alternative.conditions.holds_but_for_the_path(request, &host));
+        let found = candidates.first(|index| {
+            let alternative = self.alternatives.get(index);
+            let alternative = alternative.filter(|alternative| alternative.rule >= first);
+            alternative.filter(|alternative| alternative.conditions.holds_but_for_the_path(request, &host))
+        });
         if host.get().and_then(Option::as_ref).is_some_and(|host| host.is_ambiguous) {
             doubt.get_or_insert(Doubt::Host);
         }
@@ -194,11 +214,25 @@ impl Candidates {
         }
     }
 
-    fn ascending(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().enumerate().flat_map(|(word, bits)| {
-            let set = (0..64_usize).filter(move |bit| bits >> bit & 1 == 1);
-            set.map(move |bit| word.saturating_mul(64).saturating_add(bit))
-        })
+    fn add_all(&mut self, indices: &[usize]) {
+        for index in indices {
+            self.add(*index);
+        }
+    }
+
+    /// What `pick` says of the first one of which it says anything.
+    fn first<T>(&self, mut pick: impl FnMut(usize) -> Option<T>) -> Option<T> {
+        for (word, bits) in self.0.iter().enumerate() {
+            let mut bits = *bits;
+            while bits != 0 {
+                let picked = pick(word.saturating_mul(64).saturating_add(bits.trailing_zeros() as usize));
+                if picked.is_some() {
+                    return picked;
+                }
+                bits &= bits.wrapping_sub(1);
+            }
+        }
+        None
     }
 }
 

@@ -89,8 +89,13 @@ impl<'a> SpiffeId<'a> {
     /// Namespace and service account, when the path is Kubernetes' `ns/<namespace>/sa/<service account>`.
     #[must_use]
     pub fn kubernetes(&self) -> Option<(&'a str, &'a str)> {
-        let (namespace, service_account) = self.path.strip_prefix("ns/")?.split_once("/sa/")?;
-        (!namespace.contains('/') && !service_account.contains('/')).then_some((namespace, service_account))
+        let mut segments = self.path.split('/');
+        match [(); 5].map(|()| segments.next()) {
+            [Some("ns"), Some(namespace), Some("sa"), Some(service_account), None] => {
+                Some((namespace, service_account))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Command {
     Render(RenderArguments),
     /// Check the resources and the filters' configurations
     Validate(ValidateArguments),
+    /// Turn EnvoyFilters with a local rate limit into WasmPlugins, and account for every field
+    Convert(ConvertArguments),
     /// Show and check what a Wasm module imports and exports
     Inspect(InspectArguments),
     /// Start everything, call it as friend and foe, and show what was let through
@@ -189,6 +191,26 @@ pub struct ValidateArguments {
     /// Form of the output
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: ReportFormat,
+}
+
+/// `tollgate convert`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+                        tollgate convert -f envoy-filter.yaml > rate-limit.yaml\n  \
+                        tollgate convert -f envoy-filter.yaml -f deployments/ -f services/   (checks labels and ports)\n  \
+                        kubectl get envoyfilters,deployments,services -A -o yaml | tollgate convert\n  \
+                        tollgate convert -f envoy-filter.yaml -o json | jq '.notes[] | select(.attention)'\n\n\
+                        Standard output has the WasmPlugins, standard error what became of every field: carried over, \
+                        dropped, or to be looked at. What did nothing before (0 % enabled, a patch that matches \
+                        nothing) comes out in shadow mode. An EnvoyFilter of which something can't be carried over is \
+                        refused whole.")]
+pub struct ConvertArguments {
+    /// File, directory or kustomization to read, or - for standard input; may be given several times [default: -]
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-")]
+    pub files: Vec<PathBuf>,
+    /// Form of the output; json has resources, notes and problems in one object
+    #[arg(short, long, value_enum, default_value = "yaml")]
+    pub output: DocumentFormat,
 }
 
 /// `tollgate inspect`.

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod certificates;
+pub mod convert;
 pub mod demo;
 pub mod duration;
 pub mod envoy;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use tollgate_cli::args::{Arguments, Command};
-use tollgate_cli::{demo, inspect, output, render, run, validate};
+use tollgate_cli::{convert, demo, inspect, output, render, run, validate};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Convert(arguments) => convert::convert(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();

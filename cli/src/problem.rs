@@ -40,7 +40,7 @@ impl fmt::Display for Origin {
 ///
 /// Displays as `base/limit.yaml:3: WasmPlugin prod/limit: spec.pluginConfig.rules[0]: reason`, and the cure on a line
 /// of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file and resource; none for a problem of the machine.
     pub origin: Option<Box<Origin>>,
@@ -68,6 +68,20 @@ impl Problem {
     pub fn cure(mut self, cure: impl Into<String>) -> Self {
         self.cure = Some(cure.into());
         self
+    }
+
+    /// The form that programs read.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let origin = self.origin.as_deref().cloned().unwrap_or_default();
+        serde_json::json!({
+            "file": origin.file,
+            "line": origin.line,
+            "resource": origin.resource,
+            "path": self.path,
+            "reason": self.reason,
+            "cure": self.cure,
+        })
     }
 }
 
@@ -98,11 +112,11 @@ impl From<Problem> for Problems {
     }
 }
 
-/// Whether a notice says that something asked for is not done, or only how it is done.
+/// Whether a notice says that something asked for is not done or should be mended, or only how it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// Something in the input is not carried out.
+    /// Something in the input is not carried out, or should be mended.
     Warning,
     /// How something is carried out where a mesh would do it by other means.
     Note,
@@ -113,8 +127,10 @@ pub enum Severity {
 pub struct Notice {
     /// Warning or note.
     pub severity: Severity,
-    /// The whole sentence, with origin and path.
+    /// The whole sentence, with origin, path and cure.
     pub text: String,
+    /// The same in its parts.
+    pub problem: Problem,
 }
 
 /// The notices so far, each kept once, in the order in which they came up.
@@ -127,21 +143,26 @@ pub struct Notices {
 impl Notices {
     /// Something at `path` of the resource at `origin` is not carried out.
     pub fn warn_at(&mut self, origin: &Origin, path: &str, text: impl fmt::Display) {
-        let colon = if path.is_empty() { "" } else { ": " };
-        self.warn(format!("{origin}: {path}{colon}{text}"));
+        self.warn_of(Problem::at(origin, path, text.to_string()));
     }
 
     /// Something is not carried out.
     pub fn warn(&mut self, text: impl Into<String>) {
-        self.add(Notice { severity: Severity::Warning, text: text.into() });
+        self.warn_of(Problem::new(text));
+    }
+
+    /// Something should be mended, but stops nothing.
+    pub fn warn_of(&mut self, problem: Problem) {
+        self.add(Severity::Warning, problem);
     }
 
     /// How something is carried out.
     pub fn note(&mut self, text: impl Into<String>) {
-        self.add(Notice { severity: Severity::Note, text: text.into() });
+        self.add(Severity::Note, Problem::new(text));
     }
 
-    fn add(&mut self, notice: Notice) {
+    fn add(&mut self, severity: Severity, problem: Problem) {
+        let notice = Notice { severity, text: problem.to_string(), problem };
         if self.seen.insert(notice.clone()) {
             self.list.push(notice);
         }
@@ -155,6 +176,12 @@ impl Notices {
     /// The texts of one severity.
     pub fn texts(&self, severity: Severity) -> Vec<&str> {
         self.list.iter().filter(|notice| notice.severity == severity).map(|notice| notice.text.as_str()).collect()
+    }
+
+    /// The warnings, in their parts.
+    pub fn warnings(&self) -> impl Iterator<Item = &Problem> {
+        let warnings = self.list.iter().filter(|notice| notice.severity == Severity::Warning);
+        warnings.map(|notice| &notice.problem)
     }
 
     /// Those that `before` did not have.

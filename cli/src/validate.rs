@@ -6,7 +6,7 @@ use crate::args::{ReportFormat, ValidateArguments};
 use crate::input::Inputs;
 use crate::mesh::{plugins, security};
 use crate::output;
-use crate::problem::{Notices, Problem, Problems, Severity};
+use crate::problem::{Notices, Problem, Problems};
 use crate::resources::Resources;
 
 /// Prints what is wrong; true when nothing is.
@@ -20,8 +20,8 @@ pub fn validate(arguments: &ValidateArguments) -> Result<bool, Problems> {
     match arguments.output {
         ReportFormat::Json => output::line(json!({
             "valid": problems.is_empty(),
-            "problems": problems.iter().map(to_json).collect::<Vec<_>>(),
-            "warnings": notices.texts(Severity::Warning),
+            "problems": problems.iter().map(Problem::to_json).collect::<Vec<_>>(),
+            "warnings": notices.warnings().map(Problem::to_json).collect::<Vec<_>>(),
         })),
         ReportFormat::Text => {
             output::notices(notices.iter());
@@ -42,17 +42,5 @@ fn check(resources: &Resources, notices: &mut Notices) -> Problems {
     for plugin in resources.wasm_plugins.iter().filter(|plugin| !plugins::is_ours(&plugin.spec)) {
         notices.note(format!("{}: not one of Tollgate's filters: its pluginConfig is not checked", plugin.origin));
     }
-    plugins::validate(&resources.wasm_plugins)
-}
-
-fn to_json(problem: &Problem) -> serde_json::Value {
-    let origin = problem.origin.clone().unwrap_or_default();
-    json!({
-        "file": origin.file,
-        "line": origin.line,
-        "resource": origin.resource,
-        "path": problem.path,
-        "reason": problem.reason,
-        "cure": problem.cure,
-    })
+    plugins::validate(&resources.wasm_plugins, notices)
 }

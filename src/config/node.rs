@@ -60,20 +60,18 @@ impl Node {
     pub fn whole(&self, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
         let (least, most) = (*range.start(), *range.end());
         let number = match self {
-            // Beyond i64 it is as good as the largest: no range goes so far.
-            Self::Unsigned(number) => i64::try_from(*number).unwrap_or(i64::MAX),
-            Self::Signed(number) => *number,
-            // Up to 10¹² every whole f64 is an exact i64; what is beyond i64 saturates and is refused as well.
-            Self::Float(number) if number.fract() == 0.0 => *number as i64,
+            Self::Unsigned(number) => *number,
+            // What is beyond the range of u64 saturates, and is refused as well.
+            Self::Float(number) if number.fract() == 0.0 && *number >= 0.0 => *number as u64,
+            Self::Float(number) if number.fract() == 0.0 => return Err(too_small(least, *number as i64)),
+            Self::Signed(number) => return Err(too_small(least, *number)),
             other => return Err(other.refuse(&format!("a whole number from {least} to {most}"))),
         };
-        let bound = match u64::try_from(number) {
-            Ok(number) if number > most => format!("at most {most}"),
-            Ok(number) if number >= least => return Ok(number),
-            _ if least == 1 => "greater than zero".to_owned(),
-            _ => format!("at least {least}"),
-        };
-        Err(ConfigError::here(format!("must be {bound}, found {number}")))
+        match number {
+            number if number > most => Err(ConfigError::here(format!("must be at most {most}, found {number}"))),
+            number if number < least => Err(too_small(least, number)),
+            number => Ok(number),
+        }
     }
 
     /// The elements of the list that this is.
@@ -162,7 +160,18 @@ impl Node {
     }
 }
 
+fn too_small(least: u64, found: impl fmt::Display) -> ConfigError {
+    ConfigError::here(match least {
+        0 => format!("must not be negative, found {found}"),
+        1 => format!("must be greater than zero, found {found}"),
+        least => format!("must be at least {least}, found {found}"),
+    })
+}
+
 fn unknown(what: &str, found: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return format!("unknown {what} `{found}`, expected none");
+    }
     let mut expected = String::new();
     for (index, name) in names.iter().enumerate() {
         expected.push_str(match index {

@@ -12,13 +12,20 @@ use crate::{
     time::Duration,
 };
 
-/// Corrects which fields an object must have: that goes by how each is read, not by its type.
+/// Corrects which fields an object must have, which goes by how each is read, not by its type. And no list is empty.
 pub fn correct(schema: &mut Schema, fields: &[(&str, &str)]) {
     let required: Vec<&str> = fields.iter().filter(|(_, how)| *how == "required").map(|(name, _)| *name).collect();
     if required.is_empty() {
         schema.remove("required");
     } else {
         schema.insert("required".to_owned(), required.into());
+    }
+    let properties = schema.get_mut("properties").and_then(|properties| properties.as_object_mut());
+    let properties = properties.into_iter().flat_map(|properties| properties.values_mut());
+    for list in
+        properties.filter_map(|property| property.as_object_mut()).filter(|property| property.contains_key("items"))
+    {
+        list.insert("minItems".to_owned(), 1.into());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which rules no request can reach, because earlier ones take all that they would.
 
-use super::{HeaderMatch, HostPattern, PathPattern, QueryMatch, RouteMatch, tree::PathTree};
+use super::{HeaderMatch, HostPattern, PathPattern, QueryMatch, RouteMatch, RouteTable, or_everything};
 
 /// How many pairs of conditions are compared at most, which takes some tens of milliseconds. Two thousand rules by path
 /// take a few thousand, two thousand by one host each two million. What is not compared counts as reachable.
@@ -23,92 +23,62 @@ pub struct Unreachable {
 pub fn unreachable(rules: &[&[RouteMatch]]) -> Vec<Unreachable> {
     let everything = [RouteMatch::default()];
     let mut unreachable = Vec::new();
-    let mut earlier = Earlier { left: MOST_COMPARISONS, ..Earlier::default() };
+    let mut earlier = RouteTable::default();
+    let mut left = MOST_COMPARISONS;
     for (rule, alternatives) in rules.iter().enumerate() {
-        let alternatives = if alternatives.is_empty() { &everything } else { *alternatives };
-        let mut takers: Option<(usize, usize)> = None;
-        let is_covered = alternatives.iter().all(|alternative| {
-            let taker = earlier.taker(alternative);
+        let (mut first, mut last) = (usize::MAX, 0);
+        let is_covered = or_everything(alternatives, &everything).iter().all(|alternative| {
+            let taker = earlier.taker(alternative, &mut left);
             if let Some(taker) = taker {
-                let (first, last) = takers.unwrap_or((taker, taker));
-                takers = Some((first.min(taker), last.max(taker)));
+                (first, last) = (first.min(taker), last.max(taker));
             }
             taker.is_some()
         });
-        match takers {
+        if is_covered {
+            unreachable.push(Unreachable { rule, taker: first, alone: first == last });
+        } else {
             // What is covered need not be among the earlier ones: what it covers is covered as well.
-            Some((taker, last)) if is_covered => unreachable.push(Unreachable { rule, taker, alone: taker == last }),
-            _ => alternatives.iter().for_each(|alternative| earlier.add(rule, alternative)),
+            earlier.add(rule, alternatives);
         }
-        if earlier.left == 0 {
+        if left == 0 {
             break;
         }
     }
     unreachable
 }
 
-/// The alternatives of the rules before the one that is looked at.
-#[derive(Default)]
-struct Earlier<'a> {
-    /// Each with its rule.
-    alternatives: Vec<(usize, &'a RouteMatch)>,
-    tree: PathTree,
-    /// Those without a path condition.
-    any_path: Vec<usize>,
-    /// How many comparisons may still be made.
-    left: usize,
-}
-
-impl<'a> Earlier<'a> {
-    fn add(&mut self, rule: usize, alternative: &'a RouteMatch) {
-        let index = self.alternatives.len();
-        if alternative.paths.is_empty() {
-            self.any_path.push(index);
-        }
-        for path in &alternative.paths {
-            self.tree.insert(path, index);
-        }
-        self.alternatives.push((rule, alternative));
-    }
-
+impl RouteTable {
     /// The first rule with an alternative that covers `later`.
-    fn taker(&mut self, later: &RouteMatch) -> Option<usize> {
-        let (alternatives, left) = (&self.alternatives, &mut self.left);
-        let mut found = alternatives.len();
-        let mut compare = |indices: &[usize]| {
-            *left = left.saturating_sub(1);
-            for index in indices {
-                if *index < found && alternatives.get(*index).is_some_and(|(_, earlier)| earlier.covers(later, left)) {
-                    found = *index;
-                }
-            }
-        };
-        compare(&self.any_path);
+    fn taker(&self, later: &RouteMatch, left: &mut usize) -> Option<usize> {
+        let mut candidates = self.any_path.clone();
         if let Some(path) = later.paths.first() {
-            self.tree.find_covering(path, compare);
+            *left = left.saturating_sub(self.tree.find_covering(path, &mut candidates));
         }
-        alternatives.get(found).map(|(rule, _)| *rule)
+        let earlier = candidates.first(|index| {
+            let earlier = self.alternatives.get(index);
+            earlier.filter(|earlier| earlier.conditions.covers(later, left))
+        });
+        earlier.map(|earlier| earlier.rule)
     }
 }
 
 impl RouteMatch {
     /// Whether this holds for every request that `later` holds for; no, if to say so takes more than `left` comparisons.
     pub(super) fn covers(&self, later: &Self, left: &mut usize) -> bool {
-        let pairs = [
-            (self.methods.len(), later.methods.len()),
-            (self.hosts.len(), later.hosts.len()),
-            (self.paths.len(), later.paths.len()),
-            (self.headers.len(), later.headers.len()),
-            (self.query.len(), later.query.len()),
-        ];
-        let pairs = pairs.iter().fold(0_usize, |sum, (a, b)| sum.saturating_add(a.saturating_mul(*b)));
-        let Some(rest) = left.checked_sub(pairs.max(1)) else { return false };
+        let Some(rest) = left.checked_sub(self.conditions().saturating_mul(later.conditions()).max(1)) else {
+            return false;
+        };
         *left = rest;
         includes(&self.methods, &later.methods, PartialEq::eq)
             && includes(&self.hosts, &later.hosts, HostPattern::covers)
             && includes(&self.paths, &later.paths, PathPattern::covers)
             && each_has(&self.headers, &later.headers, HeaderMatch::covers)
             && each_has(&self.query, &later.query, QueryMatch::covers)
+    }
+
+    fn conditions(&self) -> usize {
+        let lists = [self.hosts.len(), self.paths.len(), self.methods.len(), self.headers.len(), self.query.len()];
+        lists.into_iter().sum()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Path patterns as a tree of segments.
 
-use super::pattern::{PathPattern, Segment};
+use super::{
+    Candidates,
+    pattern::{PathPattern, Segment},
+};
 use crate::path::NormalizedPath;
 
 /// Finds the patterns that match a path in one walk along its segments. The work is bounded by the number of patterns,
@@ -59,47 +62,50 @@ impl PathTree {
         if pattern.prefix { node.prefix.push(value) } else { node.exact.push(value) }
     }
 
-    /// Hands over the values of all patterns that match `path`, in no order.
-    pub(super) fn find<'a>(&'a self, path: &NormalizedPath<'_>, found: impl FnMut(&'a [usize])) {
-        self.walk(path.segments().map(Some), true, found);
+    /// Adds the values of all patterns that match `path`.
+    pub(super) fn find(&self, path: &NormalizedPath<'_>, found: &mut Candidates) {
+        let mut segments = path.segments();
+        self.walk(&mut || segments.next().map(Some), true, found);
     }
 
-    /// Hands over the values of all patterns that match every path that `pattern` matches, in no order.
-    pub(super) fn find_covering<'a>(&'a self, pattern: &PathPattern, found: impl FnMut(&'a [usize])) {
-        let segments = pattern.segments.iter().map(|segment| match segment {
+    /// Adds the values of all patterns that match every path that `pattern` matches. Says how many nodes it went through.
+    pub(super) fn find_covering(&self, pattern: &PathPattern, found: &mut Candidates) -> usize {
+        let mut segments = pattern.segments.iter().map(|segment| match segment {
             Segment::Literal(literal) => Some(literal.as_str()),
             Segment::Variable(_) => None,
         });
-        self.walk(segments, !pattern.prefix, found);
+        self.walk(&mut || segments.next(), !pattern.prefix, found)
     }
 
-    /// `None` as a segment is any one. What `ends` has nothing behind its last one.
-    fn walk<'a, 's>(
-        &'a self,
-        segments: impl Iterator<Item = Option<&'s str>>,
+    /// A segment that is `None` is any one. What `ends` has nothing behind its last one.
+    fn walk<'a>(
+        &self,
+        next_segment: &mut dyn FnMut() -> Option<Option<&'a str>>,
         ends: bool,
-        mut found: impl FnMut(&'a [usize]),
-    ) {
+        found: &mut Candidates,
+    ) -> usize {
         // More than one node only where a literal and a variable both fit.
         let mut nodes = vec![&self.root];
-        found(&self.root.prefix);
-        for segment in segments {
+        let mut visited = 1_usize;
+        found.add_all(&self.root.prefix);
+        while let Some(segment) = next_segment() {
             let mut next = Vec::with_capacity(nodes.len());
             for node in nodes {
-                for child in
-                    [segment.and_then(|segment| node.literal(segment)), node.variable.as_deref()].into_iter().flatten()
-                {
-                    found(&child.prefix);
+                let literal = segment.and_then(|segment| node.literal(segment));
+                for child in [literal, node.variable.as_deref()].into_iter().flatten() {
+                    found.add_all(&child.prefix);
                     next.push(child);
                 }
             }
             if next.is_empty() {
-                return;
+                return visited;
             }
+            visited = visited.saturating_add(next.len());
             nodes = next;
         }
         if ends {
-            nodes.iter().for_each(|node| found(&node.exact));
+            nodes.iter().for_each(|node| found.add_all(&node.exact));
         }
+        visited
     }
 }

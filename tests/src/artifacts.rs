@@ -20,7 +20,17 @@ pub fn module(name: &str) -> PathBuf {
 
 /// The filter that does nothing, on the Proxy-Wasm SDK, built first.
 pub fn noop() -> PathBuf {
-    let build = Command::new(project().join("tools/build-noop.sh")).output().expect("the script runs");
+    test_module("tollgate-bench-noop")
+}
+
+/// rate-limit with a trap in it: a response of status 418 ends the VM. Built first.
+pub fn crash() -> PathBuf {
+    test_module("tollgate-test-crash")
+}
+
+fn test_module(package: &str) -> PathBuf {
+    let script = project().join("tools/build-test-module.sh");
+    let build = Command::new(script).arg(package).output().expect("the script runs");
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
     PathBuf::from(String::from_utf8_lossy(&build.stdout).trim())
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::artifacts;
+use crate::{artifacts, envoy::Envoy};
 
 /// Every label that a metric of ours may have.
 const LABELS: [&str; 14] = [
@@ -31,7 +32,7 @@ pub struct Plugin {
     name: String,
     root_id: String,
     vm_id: String,
-    fail_open: bool,
+    reload: bool,
     configuration: String,
 }
 
@@ -49,7 +50,7 @@ impl Plugin {
             name: name.to_owned(),
             root_id,
             vm_id,
-            fail_open: false,
+            reload: false,
             configuration: configuration.to_string(),
         }
     }
@@ -72,14 +73,21 @@ impl Plugin {
         self
     }
 
+    /// With a new VM after a crash, instead of none.
+    pub fn reloading(mut self) -> Self {
+        self.reload = true;
+        self
+    }
+
     /// The `Wasm` message.
     pub fn wasm(&self) -> Value {
+        let failure_policy = if self.reload { "FAIL_RELOAD" } else { "FAIL_CLOSED" };
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
                 "name": self.name,
                 "root_id": self.root_id,
-                "fail_open": self.fail_open,
+                "failure_policy": failure_policy,
                 "vm_config": {
                     "vm_id": self.vm_id,
                     "runtime": "envoy.wasm.runtime.v8",
@@ -96,6 +104,58 @@ impl Plugin {
     /// The entry in a chain of HTTP filters.
     pub fn filter(&self) -> Value {
         json!({"name": format!("wasm-{}", self.name), "typed_config": self.wasm()})
+    }
+}
+
+/// A filter whose configuration Envoy reads from a file whenever that changes, as pilot-agent hands over a WasmPlugin's.
+#[derive(Debug)]
+pub struct Discovered {
+    directory: TempDir,
+}
+
+impl Discovered {
+    /// Starts with `plugin`.
+    pub fn new(plugin: &Plugin) -> Self {
+        let discovered = Self { directory: tempfile::tempdir().expect("a directory for temporary files") };
+        discovered.push(plugin);
+        discovered
+    }
+
+    /// Replaces the file.
+    pub fn push(&self, plugin: &Plugin) {
+        let extension = json!({
+            "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+            "name": "discovered",
+            "typed_config": plugin.wasm(),
+        });
+        let path = |name: &str| self.directory.path().join(name);
+        std::fs::write(path("extension.new"), json!({"resources": [extension]}).to_string()).expect("writable");
+        std::fs::rename(path("extension.new"), path("extension.json")).expect("renamed");
+    }
+
+    /// Replaces the file and waits until Envoy has taken it.
+    pub async fn push_to(&self, plugin: &Plugin, envoy: &Envoy) {
+        const RELOADED: &str = "extension_config_discovery.http_filter.discovered.config_reload";
+        let before = envoy.stat(RELOADED).await;
+        self.push(plugin);
+        envoy.wait_until("the configuration is taken", async || envoy.stat(RELOADED).await > before).await;
+    }
+
+    /// The entry in a chain of HTTP filters.
+    pub fn filter(&self) -> Value {
+        json!({
+            "name": "discovered",
+            "config_discovery": {
+                "config_source": {
+                    "path_config_source": {
+                        "path": self.directory.path().join("extension.json"),
+                        "watched_directory": {"path": self.directory.path()},
+                    },
+                    "resource_api_version": "V3",
+                },
+                "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+            },
+        })
     }
 }
 
@@ -116,6 +176,7 @@ pub struct Listener {
     tls: Option<Value>,
     direction: &'static str,
     connection_manager: Value,
+    proxy_protocol: bool,
 }
 
 impl Listener {
@@ -128,6 +189,7 @@ impl Listener {
             tls: None,
             direction: "INBOUND",
             connection_manager: json!({}),
+            proxy_protocol: false,
         }
     }
 
@@ -146,6 +208,12 @@ impl Listener {
     /// `INBOUND`, `OUTBOUND` or `UNSPECIFIED`.
     pub fn direction(mut self, direction: &'static str) -> Self {
         self.direction = direction;
+        self
+    }
+
+    /// Takes the client's address from the PROXY protocol.
+    pub fn proxy_protocol(mut self) -> Self {
+        self.proxy_protocol = true;
         self
     }
 
@@ -176,8 +244,13 @@ impl Listener {
         if let Some(tls) = &self.tls {
             chain["transport_socket"] = json!({"name": "envoy.transport_sockets.tls", "typed_config": tls});
         }
+        let proxy_protocol = json!({
+            "name": "envoy.filters.listener.proxy_protocol",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"},
+        });
         json!({
             "name": self.name,
+            "listener_filters": Some(proxy_protocol).filter(|_| self.proxy_protocol).into_iter().collect::<Vec<_>>(),
             "traffic_direction": self.direction,
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
             "filter_chains": [chain],

@@ -67,7 +67,7 @@ impl Inbound {
 impl Mesh {
     /// Builds the mesh; finds everything that is wrong before giving up.
     pub fn build(resources: &Resources, options: &Options, notices: &mut Notices) -> Result<Self, Problems> {
-        let mut problems = plugins::validate(&resources.wasm_plugins);
+        let mut problems = plugins::validate(&resources.wasm_plugins, notices);
         let placed = plugins::resolve(&resources.wasm_plugins, &options.modules, notices).unwrap_or_else(|found| {
             problems.extend(found);
             Vec::new()

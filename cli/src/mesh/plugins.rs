@@ -177,30 +177,41 @@ fn matches_traffic(spec: &WasmPluginSpec, side: Side) -> bool {
         })
 }
 
-/// Has the filters' own parsers read the configurations of those plugins that are Tollgate's.
-pub fn validate(plugins: &[Resource<WasmPluginSpec>]) -> Problems {
+/// Has the filters' own parsers read the configurations of those plugins that are Tollgate's, and warns of what they would.
+pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> Problems {
     let mut problems = Vec::new();
     for source in plugins {
         let mut unheard = Notices::default();
         let config = source.spec.plugin_config.as_ref();
         let bytes = config.map(|config| through_struct(config, &source.origin, &mut unheard).to_string());
-        let bytes = bytes.unwrap_or_default();
+        let bytes = bytes.unwrap_or_default().into_bytes();
         let result = match modules::module_name(&source.spec.url) {
-            Some("rate-limit") => rate_limit::config::Config::parse(bytes.as_bytes()).map(drop),
-            Some("mtls-identity") => mtls_identity::config::Config::parse(bytes.as_bytes()).map(drop),
-            Some("route-metrics") => route_metrics::config::Config::parse(bytes.as_bytes()).map(drop),
-            _ => Ok(()),
+            Some("rate-limit") => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
+            Some("mtls-identity") => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
+            Some("route-metrics") => route_metrics::config::Config::parse(&bytes).map(|config| config.warnings()),
+            _ => Ok(Vec::new()),
         };
-        if let Err(error) = result {
-            let path = match error.path.as_str() {
-                "" => "spec.pluginConfig".to_owned(),
-                path if path.starts_with('[') => format!("spec.pluginConfig{path}"),
-                path => format!("spec.pluginConfig.{path}"),
-            };
-            problems.push(Problem::at(&source.origin, path, error.reason));
+        let at = |path: &str, reason| Problem::at(&source.origin, in_resource(path), reason);
+        match result {
+            Ok(warnings) => {
+                for warning in warnings {
+                    let cure = warning.cure();
+                    notices.warn_of(at(&warning.path, warning.reason).cure(cure));
+                }
+            }
+            Err(error) => problems.push(at(&error.path, error.reason)),
         }
     }
     problems
+}
+
+/// A path into a configuration as one into its WasmPlugin.
+fn in_resource(path: &str) -> String {
+    match path {
+        "" => "spec.pluginConfig".to_owned(),
+        path if path.starts_with('[') => format!("spec.pluginConfig{path}"),
+        path => format!("spec.pluginConfig.{path}"),
+    }
 }
 
 /// Whether the filters' own parser has read this plugin's configuration.

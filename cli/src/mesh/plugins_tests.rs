@@ -93,6 +93,22 @@ fn target_refs_are_not_for_sidecars() {
 }
 
 #[test]
+fn a_rule_that_no_request_can_reach_is_a_warning_with_its_place_and_a_cure() {
+    let config = json!({"rules": [{"name": "a"}, {"name": "b"}]});
+    let plugin = placed("prod", "identity", json!({"pluginConfig": config})).source;
+    let mut ours = plugin.clone();
+    ours.spec.url = "file://mtls-identity.wasm".into();
+    let mut notices = Notices::default();
+    assert!(validate(&[plugin, ours], &mut notices).is_empty());
+    let warnings: Vec<String> = notices.warnings().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["f.yaml: spec.pluginConfig.rules[1]: can never match: rule `a` before it takes all that it would\n  \
+          to mend it: move it before rule `a`, or delete it"]
+    );
+}
+
+#[test]
 fn numbers_come_out_of_a_struct_as_doubles() {
     let mut notices = Notices::default();
     let config = json!({"b": 1.0, "a": 100, "c": 0.5, "d": 9_007_199_254_740_993_u64});

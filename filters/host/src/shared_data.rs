@@ -1,6 +1,9 @@
 //! Proxy-Wasm's shared data as a [`SharedStore`].
 
-use tollgate::store::{SharedStore, StoreError, Swap, Version};
+use tollgate::{
+    store::{SharedStore, StoreError, Swap, Version},
+    time::{Duration, Instant},
+};
 
 use crate::abi;
 
@@ -11,12 +14,23 @@ const ABSENT: Version = Version(u32::MAX);
 /// The data that all VMs with the same `vm_id` share in one Envoy process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SharedData {
-    /// The last number that this worker knows of. Each read starts anew: numbers from before a long pause might have
-    /// come round.
+    /// The last number that this worker knows of.
     latest: Option<Version>,
+    used: Instant,
 }
 
+/// How long a number is good to reckon with: far less than the host's counter of 2³² writes needs to come round.
+const MEMORY: Duration = Duration::from_nanos(1_000_000_000);
+
 impl SharedData {
+    /// To be called before each use, with the time.
+    pub fn wake(&mut self, now: Instant) {
+        if now.since(self.used) > MEMORY {
+            self.latest = None;
+        }
+        self.used = now;
+    }
+
     fn write(&mut self, key: &[u8], value: &[u8], version: Version) -> Result<Swap, StoreError> {
         match abi::write_shared_data(key, value, version.0) {
             abi::OK => {
@@ -35,13 +49,11 @@ impl SharedStore for SharedData {
     fn get(&mut self, key: &[u8]) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
         match abi::shared_data(key) {
             Ok((value, version)) => {
-                self.latest = Some(Version(version));
-                Ok(Some((value, Version(version))))
+                let version = Version(version);
+                self.latest = Some(self.latest.map_or(version, |latest| latest.later(version)));
+                Ok(Some((value, version)))
             }
-            Err(abi::NOT_FOUND) => {
-                self.latest = None;
-                Ok(None)
-            }
+            Err(abi::NOT_FOUND) => Ok(None),
             Err(status) => Err(StoreError(status)),
         }
     }

@@ -24,7 +24,7 @@ pub fn log(level: LogLevel, line: &Line) {
 }
 
 /// Logs the first of a configuration's rules that no request can reach.
-pub fn log_unreachable_rules(root: &Root, filter: &str, warnings: &[Warning]) {
+pub fn log_unreachable_rules(root: &Root, filter: &str, warnings: Vec<Warning>) {
     for warning in warnings.iter().take(MOST_WARNINGS) {
         let line = Line::new("unreachable_rule", filter).field("plugin", &root.name);
         log(LogLevel::Warn, &line.field("path", &warning.path).field("reason", &warning.reason));

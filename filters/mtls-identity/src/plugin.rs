@@ -76,7 +76,7 @@ impl Plugin for MtlsIdentity {
 
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
-        host::log_unreachable_rules(root, Self::NAME, &config.warnings());
+        host::log_unreachable_rules(root, Self::NAME, config.warnings());
         let rule = |name: &str| Rule { allowed: decisions(name, "allowed", "-"), denials: Denials::new(name) };
         Ok(Self {
             policy: Policy::new(&config),

@@ -208,6 +208,13 @@ impl Config {
         if config.rules.is_empty() && config.overall.is_empty() {
             config.rules.push(default_rule());
         }
+        for rule in config.rules.iter_mut().chain(&mut config.overall) {
+            let of_overrides = rule.overrides.iter_mut().map(|exception| &mut exception.selector);
+            let of_reserve = rule.reserve.iter_mut().flat_map(|reserve| &mut reserve.callers);
+            for condition in of_overrides.chain(of_reserve).flat_map(|selector| &mut selector.conditions) {
+                condition.part.follow(&rule.key);
+            }
+        }
         config.check()?;
         Ok(config)
     }
@@ -262,8 +269,11 @@ impl Config {
     /// What is likely not meant: rules that no request can reach.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let rules: Vec<_> = self.rules.iter().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::unreachable_rules("rules", &rules)
+        // Behind a rule that skips some requests others are reached.
+        let skips = |rule: &RuleConfig| rule.key.iter().any(|part| part.missing == Missing::Skip);
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| !skips(rule));
+        let rules: Vec<_> = rules.map(|(index, rule)| (index, &rule.name, rule.matches.as_slice())).collect();
+        config::unreachable_among("rules", &rules)
     }
 }
 

@@ -134,7 +134,7 @@ impl Plugin for RateLimit {
             // The gauges outlive the data that they count.
             rules.iter().filter_map(|rule| rule.slots).for_each(|slots| slots.record(0));
         }
-        host::log_unreachable_rules(root, Self::NAME, &config.warnings());
+        host::log_unreachable_rules(root, Self::NAME, config.warnings());
         announce(&config, &scope, configuration, &mut store);
         Ok(Self {
             policy: Policy::new(&config, &scope, seed),
@@ -149,6 +149,7 @@ impl Plugin for RateLimit {
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Box<Afterwards>>) {
         let now = host::now();
+        self.store.wake(now);
         let verdict = self.policy.decide(request, &mut self.store, now);
         self.record(now);
         match verdict {
@@ -173,6 +174,7 @@ impl Plugin for RateLimit {
     fn on_response_headers(&mut self, response: &HostResponse, afterwards: &mut Box<Afterwards>) {
         response.add_headers(&afterwards.headers);
         let now = host::now();
+        self.store.wake(now);
         let status = response.status().unwrap_or(0);
         for (rule, error) in self.policy.charge(afterwards, status, &mut self.store, now) {
             if let Some(rule) = self.rules.get_mut(rule) {

@@ -126,7 +126,8 @@ impl Reply {
             }
             Protocol::ConnectStream => {
                 let content_type = request.first_header("content-type").unwrap_or_default();
-                headers::push(&mut headers, "content-type", String::from_utf8_lossy(&content_type));
+                let content_type = header_value(&content_type).unwrap_or("application/connect+json");
+                headers::push(&mut headers, "content-type", content_type);
                 // The last message of a stream: a flag, the length, and how it ended.
                 let end = format!("{{\"error\":{}}}", connect_error());
                 let length = u32::try_from(end.len()).unwrap_or(u32::MAX).to_be_bytes();
@@ -141,12 +142,17 @@ fn connect_error() -> String {
     r#"{"code":"resource_exhausted","message":"rate limit exceeded"}"#.to_owned()
 }
 
+/// What a caller sent, if it may stand in a header of the reply.
+fn header_value(bytes: &[u8]) -> Option<&str> {
+    core::str::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control))
+}
+
 /// The headers by which a browser lets a script of `Origin` read the reply (Fetch standard).
 fn allow_origin(cors: &Cors, request: &impl Request, headers: &mut Headers) {
     headers::push(headers, "vary", "origin");
     let origin = request.header("origin");
     let [origin] = &origin[..] else { return };
-    let Ok(origin) = core::str::from_utf8(origin) else { return };
+    let Some(origin) = header_value(origin) else { return };
     if !cors.origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
         return;
     }

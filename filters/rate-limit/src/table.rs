@@ -19,7 +19,7 @@
 //! If the page has changed, the charge is given back and the request is judged afresh. Such a charge can be seen by others
 //! for a moment: in that race they may be denied, or start with, one request less for each worker in it; never more.
 //!
-//! Two things save calls. A page that was written is remembered with the version that it has if nobody else wrote
+//! Two things save calls. A page that was read or written is remembered with the version that it has if nobody else wrote
 //! since; the store's versions only grow, so a wrong guess never succeeds. And a remembered page that denies is as
 //! good as the current one: others can only have pushed the instant further away. (Not so where requests are given
 //! back; such a table reads again before it denies. What the overflow bucket gets back in the race above its own worker
@@ -47,6 +47,9 @@ use crate::bucket::{Answer, Limit};
 /// How long a remembered version is used: far less than the host's counter of 2³² writes needs to come round.
 const MEMORY: Duration = Duration::from_nanos(1_000_000_000);
 
+/// How many pages a worker remembers of one table: a power of two, and all pages of a table of the default size.
+const MOST_REMEMBERED: usize = 512;
+
 /// How many writes go without a guess after one that was wrong: then others write too, and a guess costs a call.
 const WARY: u8 = 8;
 
@@ -61,7 +64,8 @@ pub struct Table {
     overflow: Option<Box<Self>>,
     /// Whether requests are given back.
     gives_back: bool,
-    remembered: Option<Remembered>,
+    /// By the last bits of the page's number.
+    remembered: Vec<Option<Remembered>>,
     wary: u8,
     noticed: Noticed,
 }
@@ -99,7 +103,7 @@ impl Table {
             pages: 0,
             overflow: None,
             gives_back: false,
-            remembered: None,
+            remembered: vec![None],
             wary: 0,
             noticed: Noticed::default(),
         }
@@ -110,7 +114,12 @@ impl Table {
     pub fn keyed(key: Vec<u8>, limits: Vec<Limit>, slots: u64) -> Self {
         let pages = slots.div_ceil(SLOTS as u64).max(1).checked_next_power_of_two().unwrap_or(1);
         let overflow = Self::single([&key[..], b"/overflow"].concat(), limits.clone());
-        Self { pages, overflow: Some(Box::new(overflow)), ..Self::single([&key[..], b"/page/"].concat(), limits) }
+        Self {
+            pages,
+            overflow: Some(Box::new(overflow)),
+            remembered: vec![None; usize::try_from(pages).unwrap_or(MOST_REMEMBERED).min(MOST_REMEMBERED)],
+            ..Self::single([&key[..], b"/page/"].concat(), limits)
+        }
     }
 
     /// Says that requests are given back now and then, so that what was remembered may deny too much.
@@ -203,26 +212,31 @@ impl Table {
         charge: Charge,
         now: Instant,
     ) -> Result<Taken, StoreError> {
-        let Found { mut page, version, carried_over } = self.read(store, id, now)?;
-        let first = self.first_levels(store, &mut page, id, now)?;
-        let at = page.as_of();
-        let outcome = match (self.judge(&page, id, first.as_ref(), charge, now), &mut self.overflow) {
-            (Judgement::Denied(denied), _) => Outcome::Denied(denied),
-            (Judgement::NoSlot, Some(overflow)) => {
-                let taken = overflow.look(store, BucketId::default(), charge, at)?;
-                return Ok(Taken { overflowed: true, ..taken });
+        loop {
+            let Found { mut page, version, carried_over } = self.read(store, id, now)?;
+            let first = self.first_levels(store, &mut page, id, now)?;
+            let at = page.as_of();
+            let outcome = match (self.judge(&page, id, first.as_ref(), charge, now), &mut self.overflow) {
+                (Judgement::Denied(denied), _) => Outcome::Denied(denied),
+                (Judgement::NoSlot, Some(overflow)) => {
+                    let taken = overflow.look(store, BucketId::default(), charge, at)?;
+                    return Ok(Taken { overflowed: true, ..taken });
+                }
+                _ => {
+                    let levels = page.levels(&self.layout, id.slot()).or(first);
+                    Outcome::Admitted(levels.unwrap_or_else(|| Levels::full(self.limits().len())))
+                }
+            };
+            if carried_over && matches!(outcome, Outcome::Denied(_)) {
+                // As in `take`: nobody else may write it while all are denied.
+                if !self.write(store, id, page, version, now)? {
+                    continue;
+                }
+            } else if let Some(version) = version {
+                self.remember(id, page, version, false, now);
             }
-            _ => {
-                let levels = page.levels(&self.layout, id.slot()).or(first);
-                Outcome::Admitted(levels.unwrap_or_else(|| Levels::full(self.limits().len())))
-            }
-        };
-        if carried_over && matches!(outcome, Outcome::Denied(_)) {
-            self.write(store, id, page, version, now)?;
-        } else if let Some(version) = version {
-            self.remember(id, page, version, false, now);
+            return Ok(Taken { outcome, overflowed: false, at });
         }
-        Ok(Taken { outcome, overflowed: false, at })
     }
 
     /// Whether [`Table::take`] would deny. Where it finds nothing against it in what it remembers it does not ask the
@@ -269,7 +283,7 @@ impl Table {
             self.wary = self.wary.saturating_sub(1);
             return Ok(None);
         }
-        let Some(Remembered { mut page, version, is_guess, .. }) = self.remembered.take() else { return Ok(None) };
+        let Some(Remembered { mut page, version, is_guess, .. }) = self.place(id).and_then(Option::take) else { return Ok(None) };
         page.advance(&self.layout, now);
         page.put(&self.layout, id.slot(), &levels);
         if self.write(store, id, page, Some(version), now)? {
@@ -285,7 +299,7 @@ impl Table {
 
     fn remembered_page(&self, id: BucketId) -> Option<&Remembered> {
         let number = self.page_number(id);
-        self.remembered.as_ref().filter(|remembered| {
+        self.remembered.get(self.place_number(id))?.as_ref().filter(|remembered| {
             // Who gets a slot in a page that has overflowed starts from a level that is not in it.
             let needs_overflow = remembered.page.has_overflowed()
                 && remembered.page.levels(&self.layout, id.slot()).is_none();
@@ -399,7 +413,19 @@ impl Table {
     }
 
     fn remember(&mut self, id: BucketId, page: Page, version: Version, is_guess: bool, at: Instant) {
-        self.remembered = Some(Remembered { number: self.page_number(id), page, version, is_guess, at });
+        let number = self.page_number(id);
+        if let Some(place) = self.place(id) {
+            *place = Some(Remembered { number, page, version, is_guess, at });
+        }
+    }
+
+    fn place(&mut self, id: BucketId) -> Option<&mut Option<Remembered>> {
+        let number = self.place_number(id);
+        self.remembered.get_mut(number)
+    }
+
+    fn place_number(&self, id: BucketId) -> usize {
+        (self.page_number(id) as usize) & self.remembered.len().saturating_sub(1)
     }
 }
 

@@ -100,8 +100,10 @@ struct Shared {
     last: u32,
     calls: u32,
     broken: bool,
-    interference: Option<Box<dyn FnOnce(&Store)>>,
+    interference: Option<Interference>,
 }
+
+type Interference = Box<dyn FnOnce(&Store)>;
 
 /// What a broken store answers.
 pub(crate) const BROKEN: StoreError = StoreError(10);

@@ -53,7 +53,7 @@ impl Plugin for RouteMetrics {
 
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
-        host::log_unreachable_rules(root, Self::NAME, &config.warnings());
+        host::log_unreachable_rules(root, Self::NAME, config.warnings());
         for route in &config.routes {
             // So that a dashboard has something to show before the first request.
             let method = route.matches.iter().flat_map(|route| &route.methods).next();

@@ -1,5 +1,7 @@
 //! Rules that no request can reach.
 
+use core::ops::Range;
+
 use proptest::{collection::vec, option, prelude::*, sample::select};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -115,11 +117,11 @@ fn methods_headers_and_query_hide_what_asks_for_more() {
 
 #[test]
 fn a_huge_configuration_is_given_up_on() {
-    let hosts = |start: usize| (start..start + 30_000).map(|n| json!({"hosts": [n.to_string()]})).collect::<Value>();
-    assert_eq!(found(json!([hosts(0), hosts(0), hosts(30_000)])), []);
+    let hosts = |range: Range<usize>| range.map(|n| json!({"hosts": [n.to_string()]})).collect::<Value>();
+    assert_eq!(found(json!([hosts(0..10_000), hosts(0..10_000), hosts(10_000..20_000)])), []);
     // A pair that takes too long does not keep others from being found.
-    let paths = |start: usize| (start..start + 3000).map(|n| format!("/{n}")).collect::<Vec<_>>();
-    let rules = json!([[{"paths": paths(0)}], [{"paths": paths(0)}], [{"paths": ["/7"]}]]);
+    let paths = |range: Range<usize>| range.map(|n| format!("/{n}")).collect::<Vec<_>>();
+    let rules = json!([[{"paths": paths(0..3000)}], [{"paths": paths(0..3000)}], [{"paths": ["/7"]}]]);
     assert_eq!(found(rules), [Unreachable { rule: 2, taker: 0, alone: true }]);
 }
 

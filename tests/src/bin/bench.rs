@@ -41,6 +41,8 @@ struct Measured {
 fn variants() -> Vec<Variant> {
     let rate_limit = |key, rules: Value| vec![Plugin::new("rate-limit", json!({"rules": rules})).named(key).filter()];
     let plenty = json!([{"requests": 1_000_000_000, "per": "1s"}]);
+    // So slow that a bucket is never full again while the bench runs.
+    let slow = json!([{"requests": 1_000_000_000, "per": "366d"}]);
     let one = json!([{"requests": 1, "per": "1d"}]);
     let many: Vec<Value> = (0..500)
         .map(|n| json!({"name": format!("r{n}"), "match": [{"paths": [format!("/r{n}/{{id}}")]}], "limits": plenty}))
@@ -64,6 +66,37 @@ fn variants() -> Vec<Variant> {
             rate_limit("route", json!([{"name": "r", "match": route, "limits": plenty}])),
         ),
         admits("rate_limit_500", "rate-limit, 501 rules", rate_limit("many", Value::Array(many))),
+        admits(
+            "rate_limit_one_key",
+            "rate-limit, by caller's address, one caller",
+            rate_limit("address", json!([{"name": "r", "key": ["clientAddress"], "limits": plenty}])),
+        ),
+        admits(
+            "rate_limit_keys",
+            "rate-limit, by header, 1,000 callers",
+            rate_limit("keys", json!([{"name": "r", "key": [{"header": "x-api-key"}], "limits": slow}])),
+        ),
+        admits(
+            "rate_limit_overall",
+            "rate-limit, one rule and an overall limit",
+            vec![
+                Plugin::new(
+                    "rate-limit",
+                    json!({"rules": [{"name": "r", "limits": plenty}], "overall": [{"name": "all", "limits": plenty}]}),
+                )
+                .named("overall")
+                .filter(),
+            ],
+        ),
+        admits(
+            "rate_limit_response",
+            "rate-limit, RateLimit headers on every reply",
+            vec![
+                Plugin::new("rate-limit-response", json!({"rules": [{"name": "r", "limits": plenty, "headers": "all"}]}))
+                    .named("response")
+                    .filter(),
+            ],
+        ),
         admits(
             "route_metrics",
             "route-metrics, one route",
@@ -143,7 +176,9 @@ async fn load(envoy: &Envoy, key: &str, address: SocketAddr) -> Result<(f64, f64
     let before = (requests().await?, cpu_nanos(envoy.pid()).map_err(|error| error.to_string())?);
     let wrk = Command::new("wrk")
         .args(["--threads", "1", "--connections", &CONNECTIONS.to_string()])
-        .args(["--duration", &format!("{SECONDS}s"), &format!("http://{address}/")])
+        .args(["--duration", &format!("{SECONDS}s"), "--script"])
+        .arg(artifacts::project().join("tests/src/bin/callers.lua"))
+        .arg(format!("http://{address}/"))
         .output()
         .map_err(|error| format!("wrk does not run ({error}): `make bench` installs it"))?;
     if !wrk.status.success() {

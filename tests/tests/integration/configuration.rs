@@ -1,11 +1,11 @@
 //! Configurations that are wrong: refused with a path and a reason, and the former one stays.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tollgate_tests::{
     artifacts,
-    config::{Listener, Plugin, bootstrap},
+    config::{Discovered, Listener, Plugin, bootstrap},
     envoy::Envoy,
     flood::flood,
 };
@@ -20,12 +20,12 @@ fn refusals() -> Vec<(&'static str, &'static str, String, String)> {
         rate_limit(
             "of the wrong types",
             r#"{"rules":{"name":1}}"#,
-            "path=rules reason=\"must be a sequence, found an object\"",
+            "path=rules reason=\"must be a list, found an object\"",
         ),
         rate_limit(
             "with an unknown field",
             r#"{"rulez":[]}"#,
-            "path=rulez reason=\"unknown field `rulez`, expected `rules` or `exempt`\"",
+            "path=rulez reason=\"unknown field `rulez`, expected one of `rules`, `overall`, `exempt`, `replicas`, `filterState`\"",
         ),
         rate_limit(
             "with a zero deep inside",
@@ -82,32 +82,8 @@ async fn a_wrong_configuration_at_a_cold_start_is_refused_with_one_line_that_say
     }
 }
 
-/// A filter whose configuration Envoy reads from a file whenever that changes, as pilot-agent hands over a WasmPlugin's.
-fn discovered(directory: &Path) -> Value {
-    json!({
-        "name": "rate-limit",
-        "config_discovery": {
-            "config_source": {
-                "path_config_source": {
-                    "path": directory.join("extension.json"),
-                    "watched_directory": {"path": directory},
-                },
-                "resource_api_version": "V3",
-            },
-            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
-        },
-    })
-}
-
-fn discover(directory: &Path, configuration: &str) {
-    let extension = json!({
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": "rate-limit",
-        "typed_config": Plugin::new("rate-limit", configuration).wasm(),
-    });
-    let response = json!({"resources": [extension]});
-    fs::write(directory.join("extension.new"), response.to_string()).expect("writable");
-    fs::rename(directory.join("extension.new"), directory.join("extension.json")).expect("renamed");
+fn rate_limit(configuration: &str) -> Plugin {
+    Plugin::new("rate-limit", configuration)
 }
 
 fn limit(requests: u64) -> String {
@@ -116,12 +92,10 @@ fn limit(requests: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_configuration_never_replaces_a_good_one() {
-    const RELOADED: &str = "extension_config_discovery.http_filter.rate-limit.config_reload";
-    const FAILED: &str = "extension_config_discovery.http_filter.rate-limit.config_fail";
+    const FAILED: &str = "extension_config_discovery.http_filter.discovered.config_fail";
     for binary in artifacts::envoys() {
-        let directory = tempfile::tempdir().expect("a directory for temporary files");
-        discover(directory.path(), &limit(100));
-        let listener = Listener::new("in", [discovered(directory.path())]);
+        let filter = Discovered::new(&rate_limit(&limit(100)));
+        let listener = Listener::new("in", [filter.filter()]);
         let mut envoy = Envoy::start(&binary, 2, &bootstrap(&[listener], vec![])).await;
         let address = envoy.address("in");
         let before = flood(address, "/", 4, Duration::from_millis(200)).await;
@@ -132,7 +106,7 @@ async fn a_wrong_configuration_never_replaces_a_good_one() {
                 continue;
             }
             let (failed, mark) = (envoy.stat(FAILED).await, envoy.log().len());
-            discover(directory.path(), &configuration);
+            filter.push(&rate_limit(&configuration));
             envoy.wait_until(what, async || envoy.stat(FAILED).await > failed).await;
             assert_refused(&envoy.log()[mark..], module, what, &reason);
             // Still the bucket that was emptied: a new one, or none, would admit.
@@ -141,22 +115,16 @@ async fn a_wrong_configuration_never_replaces_a_good_one() {
         }
 
         // Ten times the limit at the same fill ratio, which is empty; then a rule of another name, which is full.
-        let reloaded = envoy.stat(RELOADED).await;
-        discover(directory.path(), &limit(1000));
-        envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
+        filter.push_to(&rate_limit(&limit(1000)), &envoy).await;
         let after = flood(address, "/", 4, Duration::from_millis(200)).await;
         assert!(after.of(200) <= 10, "a push is no fresh allowance: {after:?}");
         // A raised limit refills by its own rate at once, also while everybody is being denied.
-        let reloaded = envoy.stat(RELOADED).await;
         let fast = json!({"rules": [{"name": "r", "limits": [{"requests": 6000, "per": "1m", "burst": 10}]}]});
-        discover(directory.path(), &fast.to_string());
-        envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
+        filter.push_to(&rate_limit(&fast.to_string()), &envoy).await;
         let after = flood(address, "/", 4, Duration::from_secs(1)).await;
         let hundredths = u64::try_from(after.elapsed.as_millis() / 10).expect("short");
         assert!(after.of(200) <= 11 + hundredths && after.of(200) > hundredths / 2, "a hundred a second: {after:?}");
-        let reloaded = envoy.stat(RELOADED).await;
-        discover(directory.path(), &limit(7).replace("\"r\"", "\"other\""));
-        envoy.wait_until("a good configuration is taken", async || envoy.stat(RELOADED).await > reloaded).await;
+        filter.push_to(&rate_limit(&limit(7).replace("\"r\"", "\"other\"")), &envoy).await;
         let after = flood(address, "/", 4, Duration::from_millis(200)).await;
         assert_eq!(after.of(200), 7, "{after:?}");
 

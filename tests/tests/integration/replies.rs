@@ -69,6 +69,8 @@ async fn callers_learn_when_to_come_back_and_operators_why() {
         let limited = grpc(&envoy, "grpc").await;
         assert_eq!((limited.status, limited.header("grpc-status")), (200, Some("8")), "{limited:?}");
         assert_eq!(limited.header("retry-after"), Some("1"));
+        let pushback = limited.header("grpc-retry-pushback-ms").and_then(|wait| wait.parse::<u32>().ok());
+        assert!(pushback.is_some_and(|wait| (1..=1000).contains(&wait)), "{limited:?}");
 
         let denied = get(envoy.address("denied"), "/").await.expect("answers");
         assert_eq!((denied.status, &denied.body[..]), (403, &b"forbidden\n"[..]));
@@ -82,7 +84,7 @@ async fn callers_learn_when_to_come_back_and_operators_why() {
 
         let expected = [
             "200 direct_response -",
-            "429 tollgate_rate_limited tollgate_rate_limited",
+            "429 tollgate_rate_limited tollgate_rate_limited:twice",
             "200 direct_response -",
             "403 tollgate_identity_denied tollgate_identity_denied:no_mtls",
             "200 tollgate_identity_denied tollgate_identity_denied:no_mtls",

@@ -2,21 +2,25 @@
 
 use tollgate::config::{self, ConfigError};
 
-use super::{Config, Condition, LimitConfig, Mode, Part, RuleConfig};
+use super::{Condition, Config, LimitConfig, Mode, Part, RuleConfig, WhenLimited};
 use crate::table::{Charge, MOST_LIMITS};
 
 impl Config {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let rules: Vec<_> = self.all_rules().map(|rule| (&rule.name, rule.matches.as_slice())).collect();
-        config::check_rules("rules", rules.get(..self.rules.len()).unwrap_or_default())?;
+        let (routed, overall) = rules.split_at_checked(self.rules.len()).unwrap_or_default();
+        config::check_rules("rules", routed)?;
+        config::check_rules("overall", overall)?;
         config::check_exempt(&self.exempt)?;
         for (index, rule) in self.overall.iter().enumerate() {
             let place = |field: &str| format!("overall[{index}].{field}");
             if !rule.matches.is_empty() {
-                return Err(ConfigError::at(place("match"), "must not be there: an overall limit is for every request"));
+                return Err(ConfigError::at(
+                    place("match"),
+                    "must not be there: an overall limit is for every request",
+                ));
             }
-            let others = self.rules.iter().chain(self.overall.iter().take(index));
-            if others.into_iter().any(|other| other.name == rule.name) {
+            if routed.iter().any(|(name, _)| **name == rule.name) {
                 let reason = format!("`{}` is the name of an earlier one", rule.name.as_str());
                 return Err(ConfigError::at(place("name"), reason));
             }
@@ -42,7 +46,8 @@ impl RuleConfig {
             self.check_conditions(&exception.selector.conditions).map_err(|error| error.under(&place))?;
         }
         for (index, selector) in self.reserve.iter().flat_map(|reserve| &reserve.callers).enumerate() {
-            self.check_conditions(&selector.conditions).map_err(|error| error.under(&format!("reserve.for[{index}]")))?;
+            self.check_conditions(&selector.conditions)
+                .map_err(|error| error.under(&format!("reserve.for[{index}]")))?;
         }
         for (index, part) in self.key.iter().enumerate() {
             self.check_part(&part.part).map_err(|error| error.under(&format!("key[{index}]")))?;
@@ -56,7 +61,7 @@ impl RuleConfig {
         if self.enforce_percent.is_some() && self.mode != Mode::Enforce {
             return Err(ConfigError::at("enforcePercent", "is of no use unless `mode` is `enforce`"));
         }
-        Ok(())
+        self.when_limited.check().map_err(|error| error.under("whenLimited"))
     }
 
     fn check_conditions(&self, conditions: &[Condition]) -> Result<(), ConfigError> {
@@ -89,4 +94,29 @@ impl RuleConfig {
         }
         Ok(())
     }
+}
+
+impl WhenLimited {
+    fn check(&self) -> Result<(), ConfigError> {
+        let Some(cors) = &self.cors else { return Ok(()) };
+        if let Some((name, _)) = self.headers.0.iter().find(|(name, _)| name.starts_with("access-control-")) {
+            return Err(ConfigError::at(format!("headers.{name}"), "is set by `cors`"));
+        }
+        match cors.origins.iter().position(|origin| origin != "*" && !is_origin(origin)) {
+            Some(index) => {
+                let hint = "write scheme and host as browsers do, such as https://app.example.com, or `*`";
+                Err(ConfigError::at(format!("cors.origins[{index}]"), format!("invalid origin: {hint}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a browser could send it as `Origin`: the whole of it is compared, so a slash at the end would never match.
+fn is_origin(text: &str) -> bool {
+    let of_a_host = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"/?#@\\*".contains(&byte);
+    text.split_once("://").is_some_and(|(scheme, host)| {
+        let of_a_scheme = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+        !scheme.is_empty() && scheme.bytes().all(of_a_scheme) && !host.is_empty() && host.bytes().all(of_a_host)
+    })
 }

@@ -86,7 +86,9 @@ impl FromNode for StatusPattern {
                 let least = number.saturating_mul(class);
                 Ok(Self { least, most: least.saturating_add(class).saturating_sub(1) })
             }
-            _ => Err(ConfigError::here(format!("invalid status `{text}`: write one such as 401, or a class such as 4xx"))),
+            _ => Err(ConfigError::here(format!(
+                "invalid status `{text}`: write one such as 401, or a class such as 4xx"
+            ))),
         }
     }
 }
@@ -97,7 +99,11 @@ impl FromNode for CostConfig {
             Node::Object(_) if node.has("response") => {
                 ResponseCost::from_node(node).map(|cost| Self::Response(cost.response))
             }
-            Node::Object(_) => HeaderCost::from_node(node).map(Self::Header),
+            Node::Object(_) => {
+                let cost = HeaderCost::from_node(node)?;
+                cost.check()?;
+                Ok(Self::Header(cost))
+            }
             number => Count::from_node(number).map(Self::Fixed),
         }
     }
@@ -116,16 +122,28 @@ impl CostConfig {
 }
 
 impl HeaderCost {
-    /// What the header's values come to: the largest, within the bounds.
+    fn check(&self) -> Result<(), ConfigError> {
+        for (field, value) in [("default", self.default), ("min", self.min)] {
+            if let Some(value) = value.filter(|value| *value > self.max) {
+                let reason = format!("must be at most `max`, {}, found {}", self.max.get(), value.get());
+                return Err(ConfigError::at(field, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the header's values come to: the largest, within the bounds. A list in one value is as good as several values
+    /// (RFC 9110).
     #[must_use]
     pub fn of(&self, values: &[Vec<u8>]) -> u64 {
-        let number = |value: &Vec<u8>| {
+        let number = |value: &[u8]| {
             let text = core::str::from_utf8(value).ok()?.trim();
             let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             is_number.then(|| text.parse().unwrap_or(u64::MAX))
         };
         let (least, most) = (self.min.unwrap_or(Count::ONE).get(), self.max.get());
-        match values.iter().filter_map(number).max() {
+        let values = values.iter().flat_map(|value| value.split(|byte| *byte == b','));
+        match values.filter_map(number).max() {
             Some(cost) => cost.max(least).min(most),
             None => self.default.unwrap_or(Count::ONE).get(),
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tollgate::{
     config::{ConfigError, Fields, FromNode, Node, Whole},
     config_enum, config_struct,
-    route::header_name,
+    route::{HostPattern, Method, header_name},
     spiffe::SpiffeId,
 };
 
@@ -83,8 +83,22 @@ config_struct! {
 
 config_struct! {
     struct JwtClaim {
-        name: String = required("name"),
-        payload: Option<String> = optional("payload"),
+        name: NonEmpty = required("name"),
+        payload: Option<NonEmpty> = optional("payload"),
+    }
+}
+
+/// A name that is not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct NonEmpty(String);
+
+impl FromNode for NonEmpty {
+    fn from_node(node: &Node) -> Result<Self, ConfigError> {
+        match node.text()? {
+            "" => Err(ConfigError::here("must not be empty".to_owned())),
+            name => Ok(Self(name.to_owned())),
+        }
     }
 }
 
@@ -135,10 +149,7 @@ impl Part {
     }
 
     fn read(kind: &str, argument: &Node) -> Result<Self, ConfigError> {
-        let named = |name: &Node| {
-            let name = name.text()?;
-            if name.is_empty() { Err(ConfigError::here("must not be empty".to_owned())) } else { Ok(name.to_owned()) }
-        };
+        let named = |name: &Node| NonEmpty::from_node(name).map(|name| name.0);
         Ok(match kind {
             "clientAddress" => Self::ClientAddress(ClientAddress::from_node(argument)?),
             "header" => Self::Header(header_name(argument.text()?).map_err(ConfigError::here)?),
@@ -148,11 +159,14 @@ impl Part {
             "jwtClaim" => match argument {
                 Node::Object(_) => {
                     let JwtClaim { name, payload } = JwtClaim::from_node(argument)?;
-                    Self::JwtClaim { payload: payload.unwrap_or_else(|| JWT_PAYLOAD.to_owned()), name }
+                    let payload = payload.unwrap_or_else(|| NonEmpty(JWT_PAYLOAD.to_owned()));
+                    Self::JwtClaim { payload: payload.0, name: name.0 }
                 }
                 text => Self::JwtClaim { payload: JWT_PAYLOAD.to_owned(), name: named(text)? },
             },
-            "attribute" => Self::Attribute(Vec::from_node(argument)?),
+            "attribute" => {
+                Self::Attribute(Vec::from_node(argument)?.into_iter().map(|NonEmpty(segment)| segment).collect())
+            }
             plain => {
                 argument.fields(&[])?;
                 Self::plain(plain).ok_or_else(|| argument.refuse("a string"))?
@@ -161,7 +175,21 @@ impl Part {
     }
 }
 
-/// Conditions on a caller; all must hold.
+impl Part {
+    /// Looks where the key looks: at the address behind the same proxies, at the claims of the same payload.
+    pub(super) fn follow(&mut self, key: &[KeyPart]) {
+        let same = key.iter().map(|of_key| &of_key.part).find(|of_key| match (&*self, of_key) {
+            (Self::ClientAddress(_), Self::ClientAddress(_)) => true,
+            (Self::JwtClaim { name, .. }, Self::JwtClaim { name: of_key, .. }) => name == of_key,
+            _ => false,
+        });
+        if let Some(same) = same {
+            *self = same.clone();
+        }
+    }
+}
+
+/// Conditions on a caller; all must hold. An address and a claim are read where the rule's key reads them, if it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
     /// The conditions.
@@ -200,7 +228,6 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         masked(address, self.bits) == masked(self.address, self.bits)
-            && address.is_ipv4() == self.address.is_ipv4()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -293,7 +320,14 @@ impl Part {
                 let invalid = || format!("invalid network `{text}`: write an address, or one such as 10.0.0.0/8");
                 Expected::Network(Network::parse(text).ok_or_else(invalid)?)
             }
-            Self::Host => Expected::Value(text.to_ascii_lowercase()),
+            Self::Host => match HostPattern::from_node(&Node::Text(text.to_owned())).map_err(|error| error.reason)? {
+                HostPattern::Exact(host) => Expected::Value(host),
+                _ => return Err(format!("must be one host, found `{text}`")),
+            },
+            Self::Method => {
+                let method = Method::from_node(&Node::Text(text.to_owned())).map_err(|error| error.reason)?;
+                Expected::Value(method.as_str().to_owned())
+            }
             _ => Expected::Value(text.to_owned()),
         })
     }

@@ -56,7 +56,11 @@ const TAKEN: &[&str] = &[
     "ratelimit",
     "ratelimit-policy",
     "x-envoy-ratelimited",
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
     "grpc-status",
+    "grpc-message",
     "grpc-retry-pushback-ms",
     "content-length",
     "transfer-encoding",
@@ -67,11 +71,14 @@ const TAKEN: &[&str] = &[
 impl FromNode for Headers {
     fn from_node(node: &Node) -> Result<Self, ConfigError> {
         let Node::Object(entries) = node else { return Err(node.refuse("an object of names and values")) };
-        let mut headers = Vec::with_capacity(entries.len());
+        let mut headers: Vec<(String, HeaderValue)> = Vec::with_capacity(entries.len());
         for (name, value) in entries {
             let lowercase = header_name(name).map_err(ConfigError::here)?;
             if TAKEN.contains(&lowercase.as_str()) {
                 return Err(ConfigError::here("is set by the proxy".to_owned()).under(name));
+            }
+            if headers.iter().any(|(earlier, _)| *earlier == lowercase) {
+                return Err(ConfigError::here("is there already".to_owned()).under(name));
             }
             headers.push((lowercase, HeaderValue::from_node(value).map_err(|error| error.under(name))?));
         }
