@@ -26,6 +26,7 @@
 //! asks for again at once.)
 
 mod answer;
+mod memory;
 mod page;
 mod settle;
 
@@ -33,25 +34,22 @@ use std::borrow::Cow;
 
 use tollgate::{
     store::{SharedStore, StoreError, Swap, Version},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use self::page::{Layout, Page, SLOTS};
+pub(crate) use self::page::MOST_LIMITS;
 pub use self::{
     answer::{BucketId, Charge, Denied, Noticed, Outcome, Taken},
     page::Levels,
 };
-pub(crate) use self::page::MOST_LIMITS;
+use self::{
+    memory::Remembered,
+    page::{Layout, Page, SLOTS},
+};
 use crate::bucket::{Answer, Limit};
-
-/// How long a remembered version is used: far less than the host's counter of 2³² writes needs to come round.
-const MEMORY: Duration = Duration::from_nanos(1_000_000_000);
 
 /// How many pages a worker remembers of one table: a power of two, and all pages of a table of the default size.
 const MOST_REMEMBERED: usize = 512;
-
-/// How many writes go without a guess after one that was wrong: then others write too, and a guess costs a call.
-const WARY: u8 = 8;
 
 /// A worker's view of one table.
 #[derive(Debug, Clone)]
@@ -68,15 +66,6 @@ pub struct Table {
     remembered: Vec<Option<Remembered>>,
     wary: u8,
     noticed: Noticed,
-}
-
-#[derive(Debug, Clone)]
-struct Remembered {
-    number: u64,
-    page: Page,
-    version: Version,
-    is_guess: bool,
-    at: Instant,
 }
 
 enum Judgement {
@@ -177,7 +166,7 @@ impl Table {
                             continue;
                         }
                     } else if let Some(version) = version {
-                        self.remember(id, page, version, false, now);
+                        self.remember(id, page, Some(version), false, now);
                     }
                     return Ok(Taken { outcome: Outcome::Denied(denied), overflowed: false, at });
                 }
@@ -233,7 +222,7 @@ impl Table {
                     continue;
                 }
             } else if let Some(version) = version {
-                self.remember(id, page, version, false, now);
+                self.remember(id, page, Some(version), false, now);
             }
             return Ok(Taken { outcome, overflowed: false, at });
         }
@@ -260,51 +249,6 @@ impl Table {
             Outcome::Admitted(_) => Ok(None),
             Outcome::Denied(denied) => Ok(Some(denied)),
         }
-    }
-
-    /// Answers from the page that was written or read last, if it is the right one and has the answer.
-    fn take_from_memory(
-        &mut self,
-        store: &mut impl SharedStore,
-        id: BucketId,
-        charge: Charge,
-        now: Instant,
-    ) -> Result<Option<Taken>, StoreError> {
-        let Some(remembered) = self.remembered_page(id) else { return Ok(None) };
-        let at = now.max(remembered.page.as_of());
-        let levels = match self.judge(&remembered.page, id, None, charge, now) {
-            Judgement::Admitted(levels) if now.since(remembered.at) < MEMORY => levels,
-            Judgement::Denied(denied) if !self.gives_back => {
-                return Ok(Some(Taken { outcome: Outcome::Denied(denied), overflowed: false, at }));
-            }
-            _ => return Ok(None),
-        };
-        if remembered.is_guess && self.wary > 0 {
-            self.wary = self.wary.saturating_sub(1);
-            return Ok(None);
-        }
-        let Some(Remembered { mut page, version, is_guess, .. }) = self.place(id).and_then(Option::take) else { return Ok(None) };
-        page.advance(&self.layout, now);
-        page.put(&self.layout, id.slot(), &levels);
-        if self.write(store, id, page, Some(version), now)? {
-            return Ok(Some(Taken { outcome: Outcome::Admitted(levels), overflowed: false, at }));
-        }
-        if is_guess {
-            // Not a conflict: nobody was in the way at this very moment.
-            self.noticed.conflicts = self.noticed.conflicts.saturating_sub(1);
-            self.wary = WARY;
-        }
-        Ok(None)
-    }
-
-    fn remembered_page(&self, id: BucketId) -> Option<&Remembered> {
-        let number = self.page_number(id);
-        self.remembered.get(self.place_number(id))?.as_ref().filter(|remembered| {
-            // Who gets a slot in a page that has overflowed starts from a level that is not in it.
-            let needs_overflow = remembered.page.has_overflowed()
-                && remembered.page.levels(&self.layout, id.slot()).is_none();
-            remembered.number == number && !needs_overflow
-        })
     }
 
     /// What the limits say. `first` are the levels of a key without a slot, unless full.
@@ -398,11 +342,8 @@ impl Table {
         match swap {
             Swap::Done(version) => {
                 self.noticed.slots = self.noticed.slots.saturating_add(slots);
-                if is_first {
-                    // Which number a first value got can't be guessed: nothing was read.
-                    self.wary = self.wary.max(1);
-                }
-                self.remember(id, page, version, true, now);
+                // Which number a first value got can't be guessed: nothing was read.
+                self.remember(id, page, (!is_first).then_some(version), true, now);
                 Ok(true)
             }
             Swap::Conflict => {
@@ -410,22 +351,6 @@ impl Table {
                 Ok(false)
             }
         }
-    }
-
-    fn remember(&mut self, id: BucketId, page: Page, version: Version, is_guess: bool, at: Instant) {
-        let number = self.page_number(id);
-        if let Some(place) = self.place(id) {
-            *place = Some(Remembered { number, page, version, is_guess, at });
-        }
-    }
-
-    fn place(&mut self, id: BucketId) -> Option<&mut Option<Remembered>> {
-        let number = self.place_number(id);
-        self.remembered.get_mut(number)
-    }
-
-    fn place_number(&self, id: BucketId) -> usize {
-        (self.page_number(id) as usize) & self.remembered.len().saturating_sub(1)
     }
 }
 

@@ -27,9 +27,8 @@ fn any_event(keys: u64, behind: u64) -> impl Strategy<Value = Event> {
     let cost = || prop_oneof![3 => Just(1_u64), 1 => 1_u64..4];
     let meanwhile = prop::option::of((0..WORKERS, 0..keys, cost()));
     let behind = prop_oneof![3 => Just(0_u64), 1 => 0..=behind];
-    (0..WORKERS, 0..keys, cost(), pause, behind, meanwhile).prop_map(|(worker, key, cost, pause, behind, meanwhile)| {
-        Event { worker, key, cost, pause, behind, meanwhile }
-    })
+    (0..WORKERS, 0..keys, cost(), pause, behind, meanwhile)
+        .prop_map(|(worker, key, cost, pause, behind, meanwhile)| Event { worker, key, cost, pause, behind, meanwhile })
 }
 
 fn any_limits() -> impl Strategy<Value = Vec<Limit>> {
@@ -97,7 +96,8 @@ impl World {
     }
 
     fn check_all_windows(&self) -> Result<(), TestCaseError> {
-        for (limit, admitted) in self.limits.iter().flat_map(|limit| self.admitted.iter().map(move |all| (limit, all))) {
+        for (limit, admitted) in self.limits.iter().flat_map(|limit| self.admitted.iter().map(move |all| (limit, all)))
+        {
             check_all_windows(limit, admitted).map_err(TestCaseError::fail)?;
         }
         Ok(())
