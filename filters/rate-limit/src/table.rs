@@ -48,9 +48,6 @@ use self::{
 };
 use crate::bucket::{Answer, Limit};
 
-/// How many pages a worker remembers of one table: a power of two, and all pages of a table of the default size.
-const MOST_REMEMBERED: usize = 512;
-
 /// A worker's view of one table.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -62,7 +59,7 @@ pub struct Table {
     overflow: Option<Box<Self>>,
     /// Whether requests are given back.
     gives_back: bool,
-    /// By the last bits of the page's number.
+    /// By the last bits of the page's number; empty until something is remembered.
     remembered: Vec<Option<Remembered>>,
     wary: u8,
     noticed: Noticed,
@@ -92,7 +89,7 @@ impl Table {
             pages: 0,
             overflow: None,
             gives_back: false,
-            remembered: vec![None],
+            remembered: Vec::new(),
             wary: 0,
             noticed: Noticed::default(),
         }
@@ -103,12 +100,7 @@ impl Table {
     pub fn keyed(key: Vec<u8>, limits: Vec<Limit>, slots: u64) -> Self {
         let pages = slots.div_ceil(SLOTS as u64).max(1).checked_next_power_of_two().unwrap_or(1);
         let overflow = Self::single([&key[..], b"/overflow"].concat(), limits.clone());
-        Self {
-            pages,
-            overflow: Some(Box::new(overflow)),
-            remembered: vec![None; usize::try_from(pages).unwrap_or(MOST_REMEMBERED).min(MOST_REMEMBERED)],
-            ..Self::single([&key[..], b"/page/"].concat(), limits)
-        }
+        Self { pages, overflow: Some(Box::new(overflow)), ..Self::single([&key[..], b"/page/"].concat(), limits) }
     }
 
     /// Says that requests are given back now and then, so that what was remembered may deny too much.

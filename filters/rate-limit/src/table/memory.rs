@@ -10,6 +10,9 @@ use super::{BucketId, Charge, Judgement, Outcome, Table, Taken, page::Page};
 /// How long a remembered version is used: far less than the host's counter of 2³² writes needs to come round.
 const MEMORY: Duration = Duration::from_nanos(1_000_000_000);
 
+/// How many pages a worker remembers of one table: a power of two, and all pages of a table of the default size.
+const MOST_REMEMBERED: usize = 512;
+
 /// How many writes go without a guess after one that was wrong: then others write too, and a guess costs a call.
 const WARY: u8 = 8;
 
@@ -76,6 +79,9 @@ impl Table {
 
     pub(super) fn remember(&mut self, id: BucketId, page: Page, version: Option<Version>, is_guess: bool, at: Instant) {
         let number = self.page_number(id);
+        if self.remembered.is_empty() {
+            self.remembered.resize(self.places(), None);
+        }
         if let Some(place) = self.place(id) {
             *place = Some(Remembered { number, page, version, is_guess, at });
         }
@@ -87,6 +93,11 @@ impl Table {
     }
 
     fn place_number(&self, id: BucketId) -> usize {
-        (self.page_number(id) as usize) & self.remembered.len().saturating_sub(1)
+        (self.page_number(id) as usize) & self.places().saturating_sub(1)
+    }
+
+    /// How many pages are remembered: a power of two.
+    fn places(&self) -> usize {
+        usize::try_from(self.pages).unwrap_or(MOST_REMEMBERED).clamp(1, MOST_REMEMBERED)
     }
 }
