@@ -8,11 +8,13 @@ use std::{
     fs, io,
     net::SocketAddr,
     process::{Command, ExitCode},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 use tollgate_tests::{
-    artifacts,
+    artifacts::{self, EnvoyBinary},
+    client,
     config::{Listener, Plugin, bootstrap},
     envoy::Envoy,
 };
@@ -20,6 +22,7 @@ use tollgate_tests::{
 const ROUNDS: usize = 9;
 const SECONDS: u32 = 1;
 const CONNECTIONS: u32 = 16;
+const STARTS: usize = 7;
 
 /// One listener and how its figure is read.
 struct Variant {
@@ -159,9 +162,14 @@ async fn main() -> ExitCode {
         assert!((limited > 1000) == one.variant.rejects, "{} turned {limited} requests away", one.variant.what);
     }
     envoy.assert_sound().await;
+    drop(envoy);
+    let started = starts(&binary).await;
 
-    let summary = summary(&binary.version, &measured);
+    let summary = summary(&binary.version, &measured, &started);
     print_table(&measured);
+    for (what, milliseconds) in &started {
+        println!("from Envoy's start to its first answer, {what}: {milliseconds:.0} ms");
+    }
     let directory = artifacts::project().join("target/bench");
     let written = fs::create_dir_all(&directory)
         .and_then(|()| fs::write(directory.join("summary.json"), format!("{summary:#}\n")));
@@ -170,6 +178,26 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// How long Envoys with some of the filters take from their start to the first answer, in milliseconds.
+async fn starts(binary: &EnvoyBinary) -> Vec<(&'static str, f64)> {
+    let variants: Vec<Variant> = variants()
+        .into_iter()
+        .filter(|variant| ["none", "noop", "rate_limit", "rate_limit_500"].contains(&variant.key))
+        .collect();
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); variants.len()];
+    for _ in 0..STARTS {
+        for (variant, times) in variants.iter().zip(&mut times) {
+            let listener = Listener::new(variant.key, variant.filters.clone());
+            let start = Instant::now();
+            let envoy = Envoy::start(binary, 1, &bootstrap(&[listener], vec![])).await;
+            let answer = client::get(envoy.address(variant.key), "/").await;
+            assert!(answer.is_ok_and(|answer| answer.status == 200), "{} does not answer", variant.what);
+            times.push(start.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+    variants.iter().zip(times).map(|(variant, times)| (variant.what, median(&times))).collect()
 }
 
 /// Sends for a while; microseconds of Envoy's CPU for each request, and requests a second.
@@ -217,7 +245,7 @@ fn by_key<'a>(measured: &'a [Measured], key: &str) -> &'a Measured {
     measured.iter().find(|one| one.variant.key == key).expect("a variant")
 }
 
-fn summary(version: &str, measured: &[Measured]) -> Value {
+fn summary(version: &str, measured: &[Measured], started: &[(&str, f64)]) -> Value {
     let (none, noop) = (by_key(measured, "none"), by_key(measured, "noop"));
     let rows = measured.iter().map(|one| {
         json!({
@@ -235,6 +263,7 @@ fn summary(version: &str, measured: &[Measured]) -> Value {
         "envoy": version,
         "rounds": ROUNDS,
         "variants": rows.collect::<Vec<_>>(),
+        "start_to_first_answer_ms": started.iter().map(|(what, time)| json!({"what": what, "ms": time})).collect::<Vec<_>>(),
         "rejecting_to_native_throughput_ratio": median(&by_key(measured, "rate_limit_429").rate) / median(&native.rate),
     })
 }
