@@ -45,14 +45,7 @@ impl Plugin {
     /// The filter of any module.
     pub fn of(module: PathBuf, name: &str, configuration: impl ToString) -> Self {
         let (root_id, vm_id) = (String::new(), String::new());
-        Self {
-            module,
-            name: name.to_owned(),
-            root_id,
-            vm_id,
-            reload: false,
-            configuration: configuration.to_string(),
-        }
+        Self { module, name: name.to_owned(), root_id, vm_id, reload: false, configuration: configuration.to_string() }
     }
 
     /// Under another name.

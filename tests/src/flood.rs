@@ -97,7 +97,10 @@ impl Caller {
         let most = burst + whole(refilled(self.last_answered - self.first_sent).div_ceil(second));
         let least = burst + whole(refilled(self.last_sent.saturating_duration_since(self.first_answered)) / second);
         let admitted = self.admitted;
-        assert!(admitted <= most && admitted + 1 >= least, "{what}: admitted {admitted} of {least} to {most}: {self:?}");
+        assert!(
+            admitted <= most && admitted + 1 >= least,
+            "{what}: admitted {admitted} of {least} to {most}: {self:?}"
+        );
     }
 }
 
@@ -126,7 +129,8 @@ pub async fn flood_of_callers(
                 if sent - start >= length {
                     break;
                 }
-                let request = Request::get(path).header("host", "tollgate.test").header(header, format!("caller-{caller}"));
+                let request =
+                    Request::get(path).header("host", "tollgate.test").header(header, format!("caller-{caller}"));
                 let request = request.body(Empty::new()).expect("a request");
                 let Ok(answer) = connection.send(request).await else {
                     connection = Connection::open(address).await.expect("connects");

@@ -96,11 +96,12 @@ impl Level {
         Self { theoretical_arrival: self.theoretical_arrival.max(limit.ticks(now)).saturating_add(limit.cost(cost)) }
     }
 
-    /// Gives back a `cost` that was charged and brought the bucket to `charged`, as far as it has not been refilled
-    /// meanwhile: more would be a gift.
+    /// Gives back a `cost` that was charged at `charged_at`, but for what may have been refilled since: more would be a
+    /// gift. What others were charged or given back meanwhile makes no difference to that.
     #[must_use]
-    pub fn refund(self, limit: &Limit, now: Instant, cost: u64, charged: Self) -> Self {
-        let unrefilled = charged.theoretical_arrival.saturating_sub(limit.ticks(now)).min(limit.cost(cost));
+    pub fn refund(self, limit: &Limit, now: Instant, cost: u64, charged_at: Instant) -> Self {
+        let refilled = limit.ticks(now).saturating_sub(limit.ticks(charged_at));
+        let unrefilled = limit.cost(cost).saturating_sub(refilled);
         Self { theoretical_arrival: self.theoretical_arrival.saturating_sub(unrefilled) }
     }
 
@@ -164,4 +165,4 @@ const fn bits(number: u128) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -263,13 +263,18 @@ fn limit_of(limited: &Limited) -> Option<usize> {
 /// The seed of this proxy, and whether it was made just now.
 fn seed(store: &mut SharedData) -> Result<(Seed, bool), ConfigError> {
     let refused = |error: StoreError| ConfigError::at("", format!("the host refused shared data: status {}", error.0));
-    let of_bytes = |bytes: Vec<u8>| bytes.first_chunk().copied().map(Seed);
     loop {
-        if let Some(seed) = store.get(SEED_KEY).map_err(refused)?.and_then(|(bytes, _)| of_bytes(bytes)) {
-            return Ok((seed, false));
+        let found = store.get(SEED_KEY).map_err(refused)?;
+        if let Some(seed) = found.as_ref().and_then(|(bytes, _)| bytes.first_chunk()) {
+            return Ok((Seed(*seed), false));
         }
         let random = host::random().ok_or_else(|| ConfigError::at("", "the host has no random numbers"))?;
-        if let Swap::Done(_) = store.insert(SEED_KEY, &random).map_err(refused)? {
+        let swap = match found {
+            None => store.insert(SEED_KEY, &random),
+            // Nobody of ours wrote that.
+            Some((_, version)) => store.compare_and_swap(SEED_KEY, &random, version),
+        };
+        if let Swap::Done(_) = swap.map_err(refused)? {
             return Ok((Seed(random), true));
         }
     }

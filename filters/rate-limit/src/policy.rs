@@ -9,8 +9,8 @@ use tollgate::{
     time::Instant,
 };
 
-use self::rule::{Asked, Demand, Rule};
 pub use self::rule::Scope;
+use self::rule::{Asked, Demand, Rule};
 use crate::{
     config::{Config, Which},
     headers::Headers,

@@ -8,99 +8,48 @@
 //! which page. A key that finds no room there is charged to the table's overflow bucket, which all such keys share, and
 //! which sets the level that a key starts with once it gets a slot: so running out of room never gives more.
 //!
+//! A page has a time of its own, the latest by which it was ever judged. Buckets that were full by then have lost their
+//! slots, so a worker whose clock is behind judges by the page's time. Hence every admission has an instant between the
+//! clock that its worker read and its return, [`Taken::at`], and by these instants no key gets more than B + L·Δ/I in any
+//! window, whatever the schedule.
+//!
+//! That holds too for a key that moves between a slot and the overflow bucket, which are two values. A key is in the
+//! overflow bucket only while its page is full without it. The charge there counts once the page, unchanged meanwhile,
+//! has been written again: by then whoever wants to give the key a slot must read the page anew, and after it the charge.
+//! If the page has changed, the charge is given back and the request is judged afresh. Such a charge can be seen by others
+//! for a moment: in that race they may be denied, or start with, one request less for each worker in it; never more.
+//!
 //! Two things save calls. A page that was read or written is remembered with the version that it has if nobody else wrote
 //! since; the store's versions only grow, so a wrong guess never succeeds. And a remembered page that denies is as
 //! good as the current one: others can only have pushed the instant further away. (Not so where requests are given
-//! back; such a table reads again before it denies.)
+//! back; such a table reads again before it denies. What the overflow bucket gets back in the race above its own worker
+//! asks for again at once.)
 
+mod answer;
+mod memory;
 mod page;
+mod settle;
 
 use std::borrow::Cow;
 
 use tollgate::{
     store::{SharedStore, StoreError, Swap, Version},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use self::page::{Layout, Page, SLOTS};
-pub use self::page::Levels;
 pub(crate) use self::page::MOST_LIMITS;
-use crate::bucket::{Answer, Level, Limit};
-
-/// How long a remembered version is used: far less than the host's counter of 2³² writes needs to come round.
-const MEMORY: Duration = Duration::from_nanos(1_000_000_000);
+pub use self::{
+    answer::{BucketId, Charge, Denied, Noticed, Outcome, Taken},
+    page::Levels,
+};
+use self::{
+    memory::Remembered,
+    page::{Layout, Page, SLOTS},
+};
+use crate::bucket::{Answer, Limit};
 
 /// How many pages a worker remembers of one table: a power of two, and all pages of a table of the default size.
 const MOST_REMEMBERED: usize = 512;
-
-/// How many writes go without a guess after one that was wrong: then others write too, and a guess costs a call.
-const WARY: u8 = 8;
-
-/// Which bucket of a table: the hash of the key's value, zero in a table of one bucket.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BucketId(pub u128);
-
-impl BucketId {
-    const fn slot(self) -> u64 {
-        (self.0 >> 64) as u64
-    }
-}
-
-/// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Charge {
-    /// Requests that it counts as.
-    pub cost: u64,
-    /// Percent of each burst that it must leave for others.
-    pub kept_percent: u64,
-}
-
-impl Charge {
-    /// One request, like any other.
-    pub const ONE: Self = Self { cost: 1, kept_percent: 0 };
-
-    /// Requests of `limit` that stay for others.
-    #[must_use]
-    pub fn kept(&self, limit: &Limit) -> u64 {
-        limit.burst.get().saturating_mul(self.kept_percent).checked_div(100).unwrap_or(0)
-    }
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// Whether it was charged.
-    pub outcome: Outcome,
-    /// Whether the overflow bucket answered.
-    pub overflowed: bool,
-}
-
-/// Whether a request was charged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// To every limit, which brought the bucket to these levels.
-    Admitted(Levels),
-    /// To none.
-    Denied(Denied),
-}
-
-/// A denial, and when it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Denied {
-    /// The first instant at which the request would be admitted if nobody else came.
-    pub not_before: Instant,
-    /// The index of the limit that keeps it waiting longest.
-    pub limit: usize,
-}
-
-/// What a worker noticed beside its answers, since it was asked last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Noticed {
-    /// Writes that came too late and were done again.
-    pub conflicts: u32,
-    /// Slots that came into use, less those that were freed.
-    pub slots: i64,
-}
 
 /// A worker's view of one table.
 #[derive(Debug, Clone)]
@@ -117,15 +66,6 @@ pub struct Table {
     remembered: Vec<Option<Remembered>>,
     wary: u8,
     noticed: Noticed,
-}
-
-#[derive(Debug, Clone)]
-struct Remembered {
-    number: u64,
-    page: Page,
-    version: Version,
-    is_guess: bool,
-    at: Instant,
 }
 
 enum Judgement {
@@ -210,12 +150,13 @@ impl Table {
         }
         loop {
             let Found { mut page, version, carried_over } = self.read(store, id, now)?;
-            let first = self.first_levels(store, &page, id, now)?;
+            let first = self.first_levels(store, &mut page, id, now)?;
+            let at = page.as_of();
             match self.judge(&page, id, first.as_ref(), charge, now) {
                 Judgement::Admitted(levels) => {
                     page.put(&self.layout, id.slot(), &levels);
                     if self.write(store, id, page, version, now)? {
-                        return Ok(Taken { outcome: Outcome::Admitted(levels), overflowed: false });
+                        return Ok(Taken { outcome: Outcome::Admitted(levels), overflowed: false, at });
                     }
                 }
                 Judgement::Denied(denied) => {
@@ -225,25 +166,25 @@ impl Table {
                             continue;
                         }
                     } else if let Some(version) = version {
-                        self.remember(id, page, version, false, now);
+                        self.remember(id, page, Some(version), false, now);
                     }
-                    return Ok(Taken { outcome: Outcome::Denied(denied), overflowed: false });
+                    return Ok(Taken { outcome: Outcome::Denied(denied), overflowed: false, at });
+                }
+                Judgement::NoSlot if carried_over || !page.has_overflowed() => {
+                    page.set_overflowed();
+                    self.write(store, id, page, version, now)?;
                 }
                 Judgement::NoSlot => {
-                    if !page.has_overflowed() {
-                        page.set_overflowed();
-                        if !self.write(store, id, page, version, now)? {
-                            continue;
-                        }
+                    // A table of one bucket has room for it.
+                    let Some(overflow) = &mut self.overflow else { return Err(StoreError(u32::MAX)) };
+                    let taken = overflow.take(store, BucketId::default(), charge, at)?;
+                    let taken = Taken { overflowed: true, ..taken };
+                    // Nobody may have given the key a slot meanwhile, from a level without this charge.
+                    let denied = matches!(taken.outcome, Outcome::Denied(_));
+                    if denied || self.write(store, id, page, version, now)? {
+                        return Ok(taken);
                     }
-                    return match &mut self.overflow {
-                        Some(overflow) => {
-                            let taken = overflow.take(store, BucketId::default(), charge, now)?;
-                            Ok(Taken { overflowed: true, ..taken })
-                        }
-                        // A table of one bucket has room for it.
-                        None => Err(StoreError(u32::MAX)),
-                    };
+                    self.give_back(store, id, charge.cost, &taken, at)?;
                 }
             }
         }
@@ -261,12 +202,13 @@ impl Table {
         now: Instant,
     ) -> Result<Taken, StoreError> {
         loop {
-            let Found { page, version, carried_over } = self.read(store, id, now)?;
-            let first = self.first_levels(store, &page, id, now)?;
+            let Found { mut page, version, carried_over } = self.read(store, id, now)?;
+            let first = self.first_levels(store, &mut page, id, now)?;
+            let at = page.as_of();
             let outcome = match (self.judge(&page, id, first.as_ref(), charge, now), &mut self.overflow) {
                 (Judgement::Denied(denied), _) => Outcome::Denied(denied),
                 (Judgement::NoSlot, Some(overflow)) => {
-                    let taken = overflow.look(store, BucketId::default(), charge, now)?;
+                    let taken = overflow.look(store, BucketId::default(), charge, at)?;
                     return Ok(Taken { overflowed: true, ..taken });
                 }
                 _ => {
@@ -280,9 +222,9 @@ impl Table {
                     continue;
                 }
             } else if let Some(version) = version {
-                self.remember(id, page, version, false, now);
+                self.remember(id, page, Some(version), false, now);
             }
-            return Ok(Taken { outcome, overflowed: false });
+            return Ok(Taken { outcome, overflowed: false, at });
         }
     }
 
@@ -309,122 +251,12 @@ impl Table {
         }
     }
 
-    /// Gives back what [`Table::take`] charged just now.
-    ///
-    /// # Errors
-    /// The store refused; it stays charged.
-    pub fn give_back(
-        &mut self,
-        store: &mut impl SharedStore,
-        id: BucketId,
-        cost: u64,
-        taken: &Taken,
-        now: Instant,
-    ) -> Result<(), StoreError> {
-        let Outcome::Admitted(charged) = &taken.outcome else { return Ok(()) };
-        if taken.overflowed
-            && let Some(overflow) = &mut self.overflow
-        {
-            let taken = Taken { overflowed: false, ..taken.clone() };
-            return overflow.give_back(store, BucketId::default(), cost, &taken, now);
-        }
-        self.change(store, id, now, |levels, limits, now| {
-            let mut charged = charged.iter();
-            levels.map(limits, |level, limit| level.refund(limit, now, cost, charged.next().unwrap_or(Level::FULL)))
-        })
-    }
-
-    /// Charges a request that has already passed, even if the bucket then owes.
-    ///
-    /// # Errors
-    /// The store refused; nothing was charged.
-    pub fn charge(
-        &mut self,
-        store: &mut impl SharedStore,
-        id: BucketId,
-        cost: u64,
-        now: Instant,
-    ) -> Result<(), StoreError> {
-        self.change(store, id, now, |levels, limits, now| {
-            levels.map(limits, |level, limit| level.charge(limit, now, cost))
-        })
-    }
-
-    fn change(
-        &mut self,
-        store: &mut impl SharedStore,
-        id: BucketId,
-        now: Instant,
-        change: impl Fn(Levels, &[Limit], Instant) -> Levels,
-    ) -> Result<(), StoreError> {
-        loop {
-            let Found { mut page, version, .. } = self.read(store, id, now)?;
-            let first = self.first_levels(store, &page, id, now)?;
-            let levels = match page.levels(&self.layout, id.slot()) {
-                Some(levels) => levels,
-                None if page.len(&self.layout) < SLOTS => first.unwrap_or_else(|| Levels::full(self.limits().len())),
-                None => match &mut self.overflow {
-                    Some(overflow) => return overflow.change(store, BucketId::default(), now, change),
-                    None => return Ok(()),
-                },
-            };
-            page.put(&self.layout, id.slot(), &change(levels, self.limits(), now.max(page.as_of())));
-            if self.write(store, id, page, version, now)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Answers from the page that was written or read last, if it is the right one and has the answer.
-    fn take_from_memory(
-        &mut self,
-        store: &mut impl SharedStore,
-        id: BucketId,
-        charge: Charge,
-        now: Instant,
-    ) -> Result<Option<Taken>, StoreError> {
-        let Some(remembered) = self.remembered_page(id) else { return Ok(None) };
-        let levels = match self.judge(&remembered.page, id, None, charge, now) {
-            Judgement::Admitted(levels) if now.since(remembered.at) < MEMORY => levels,
-            Judgement::Denied(denied) if !self.gives_back => {
-                return Ok(Some(Taken { outcome: Outcome::Denied(denied), overflowed: false }));
-            }
-            _ => return Ok(None),
-        };
-        if remembered.is_guess && self.wary > 0 {
-            self.wary = self.wary.saturating_sub(1);
-            return Ok(None);
-        }
-        let Some(Remembered { mut page, version, is_guess, .. }) = self.place(id).and_then(Option::take) else { return Ok(None) };
-        page.advance(&self.layout, now);
-        page.put(&self.layout, id.slot(), &levels);
-        if self.write(store, id, page, Some(version), now)? {
-            return Ok(Some(Taken { outcome: Outcome::Admitted(levels), overflowed: false }));
-        }
-        if is_guess {
-            // Not a conflict: nobody was in the way at this very moment.
-            self.noticed.conflicts = self.noticed.conflicts.saturating_sub(1);
-            self.wary = WARY;
-        }
-        Ok(None)
-    }
-
-    fn remembered_page(&self, id: BucketId) -> Option<&Remembered> {
-        let number = self.page_number(id);
-        self.remembered.get(self.place_number(id))?.as_ref().filter(|remembered| {
-            // Who gets a slot in a page that has overflowed starts from a level that is not in it.
-            let needs_overflow = remembered.page.has_overflowed()
-                && remembered.page.levels(&self.layout, id.slot()).is_none();
-            remembered.number == number && !needs_overflow
-        })
-    }
-
     /// What the limits say. `first` are the levels of a key without a slot, unless full.
     fn judge(&self, page: &Page, id: BucketId, first: Option<&Levels>, charge: Charge, now: Instant) -> Judgement {
         let now = now.max(page.as_of());
         let levels = match page.levels(&self.layout, id.slot()) {
             Some(levels) => levels,
-            None if page.len(&self.layout) >= SLOTS => return Judgement::NoSlot,
+            None if page.is_full(&self.layout) => return Judgement::NoSlot,
             None => first.copied().unwrap_or_else(|| Levels::full(self.limits().len())),
         };
         let mut denied: Option<Denied> = None;
@@ -447,19 +279,25 @@ impl Table {
     }
 
     /// The levels that a key starts with in a page that has overflowed: it may have been charged to the overflow bucket.
+    /// Nor may it start at a time before that bucket's own.
     fn first_levels(
         &mut self,
         store: &mut impl SharedStore,
-        page: &Page,
+        page: &mut Page,
         id: BucketId,
         now: Instant,
     ) -> Result<Option<Levels>, StoreError> {
-        if !page.has_overflowed() || page.levels(&self.layout, id.slot()).is_some() {
+        if !page.has_overflowed() || page.is_full(&self.layout) || page.levels(&self.layout, id.slot()).is_some() {
             return Ok(None);
         }
-        let Some(overflow) = &self.overflow else { return Ok(None) };
+        let Some(overflow) = &mut self.overflow else { return Ok(None) };
         let found = overflow.read(store, BucketId::default(), now)?;
-        Ok(found.page.levels(&overflow.layout, 0))
+        page.advance(&self.layout, found.page.as_of());
+        let levels = found.page.levels(&overflow.layout, 0);
+        if found.carried_over {
+            overflow.write(store, BucketId::default(), found.page, found.version, now)?;
+        }
+        Ok(levels)
     }
 
     fn page_number(&self, id: BucketId) -> u64 {
@@ -495,6 +333,7 @@ impl Table {
         now: Instant,
     ) -> Result<bool, StoreError> {
         let slots = page.count_slots(&self.layout);
+        let is_first = version.is_none();
         let key = self.key(id);
         let swap = match version {
             Some(version) => store.compare_and_swap(&key, page.as_bytes(), version)?,
@@ -503,7 +342,8 @@ impl Table {
         match swap {
             Swap::Done(version) => {
                 self.noticed.slots = self.noticed.slots.saturating_add(slots);
-                self.remember(id, page, version, true, now);
+                // Which number a first value got can't be guessed: nothing was read.
+                self.remember(id, page, (!is_first).then_some(version), true, now);
                 Ok(true)
             }
             Swap::Conflict => {
@@ -511,22 +351,6 @@ impl Table {
                 Ok(false)
             }
         }
-    }
-
-    fn remember(&mut self, id: BucketId, page: Page, version: Version, is_guess: bool, at: Instant) {
-        let number = self.page_number(id);
-        if let Some(place) = self.place(id) {
-            *place = Some(Remembered { number, page, version, is_guess, at });
-        }
-    }
-
-    fn place(&mut self, id: BucketId) -> Option<&mut Option<Remembered>> {
-        let number = self.place_number(id);
-        self.remembered.get_mut(number)
-    }
-
-    fn place_number(&self, id: BucketId) -> usize {
-        (self.page_number(id) as usize) & self.remembered.len().saturating_sub(1)
     }
 }
 

@@ -92,9 +92,12 @@ fn variants() -> Vec<Variant> {
             "rate_limit_response",
             "rate-limit, RateLimit headers on every reply",
             vec![
-                Plugin::new("rate-limit-response", json!({"rules": [{"name": "r", "limits": plenty, "headers": "all"}]}))
-                    .named("response")
-                    .filter(),
+                Plugin::new(
+                    "rate-limit-response",
+                    json!({"rules": [{"name": "r", "limits": plenty, "headers": "all"}]}),
+                )
+                .named("response")
+                .filter(),
             ],
         ),
         admits(

@@ -113,11 +113,9 @@ async fn each_caller_has_a_bucket_by_what_the_proxy_knows_of_it() {
             let answer = send(&mut connection, path, headers).await;
             assert_eq!(answer.status, *status, "{} {listener} {path} {headers:?}: {answer:?}", binary.version);
         }
-        for (entries, status) in [
-            ("198.51.100.7, 203.0.113.1", 200),
-            ("198.51.100.8, 203.0.113.1", 429),
-            ("198.51.100.8, 203.0.114.1", 200),
-        ] {
+        for (entries, status) in
+            [("198.51.100.7, 203.0.113.1", 200), ("198.51.100.8, 203.0.113.1", 429), ("198.51.100.8, 203.0.114.1", 200)]
+        {
             // A proxy on this host would not be written down: Envoy takes its own address for that of a loopback peer.
             let request = format!(
                 "PROXY TCP4 192.0.2.1 192.0.2.2 4321 80\r\nGET / HTTP/1.1\r\nhost: tollgate.test\r\n\
@@ -178,8 +176,7 @@ async fn the_module_that_sees_responses_says_what_is_left_and_charges_failures_a
     let plugin = |name: &str, config: &Value| Plugin::new("rate-limit-response", config).named(name).filter();
     let listeners = [
         Listener::new("told", [plugin("told", &told)]),
-        Listener::new("guarded", [plugin("guarded", &guarded)])
-            .connection_manager(json!({"route_config": routes})),
+        Listener::new("guarded", [plugin("guarded", &guarded)]).connection_manager(json!({"route_config": routes})),
     ];
     for binary in artifacts::envoys() {
         let mut envoy = Envoy::start(&binary, 2, &bootstrap(&listeners, vec![])).await;

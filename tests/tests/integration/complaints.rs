@@ -114,9 +114,8 @@ async fn envoy_39273_and_43113_metrics_and_replies_name_the_rule_that_limited() 
     assert_eq!(admitted(&envoy, "in", "/login", 3).await, 1);
     assert_eq!(admitted(&envoy, "in", "/users/7", 3).await, 2);
     for (rule, allowed, limited) in [("login", 1, 2), ("users", 2, 1)] {
-        let of = async |decision| {
-            envoy.total("tollgate_rate_limit_total", &[("rule", rule), ("decision", decision)]).await
-        };
+        let of =
+            async |decision| envoy.total("tollgate_rate_limit_total", &[("rule", rule), ("decision", decision)]).await;
         assert_eq!((of("allowed").await, of("limited").await), (allowed, limited), "{rule}");
     }
     let limited = get(envoy.address("in"), "/login").await.expect("answers");

@@ -22,8 +22,7 @@ fn modules_are_small_and_ask_only_for_what_they_use() {
         "env.proxy_record_metric",
     ];
     let denying = ["env.proxy_send_local_response", "env.proxy_set_property", "wasi_snapshot_preview1.clock_time_get"];
-    let storing =
-        ["env.proxy_get_shared_data", "env.proxy_set_shared_data", "wasi_snapshot_preview1.random_get"];
+    let storing = ["env.proxy_get_shared_data", "env.proxy_set_shared_data", "wasi_snapshot_preview1.random_get"];
     let answering = ["env.proxy_add_header_map_value"];
     let exports = [
         "__data_end",

@@ -164,6 +164,10 @@ impl Page {
         self.bytes.len().saturating_sub(self.slots).checked_div(layout.slot).unwrap_or(0)
     }
 
+    pub(crate) fn is_full(&self, layout: &Layout) -> bool {
+        self.len(layout) >= SLOTS
+    }
+
     pub(crate) fn levels(&self, layout: &Layout, id: u64) -> Option<Levels> {
         let at = self.find(layout, id)?;
         let bytes = self.bytes.get(at.checked_add(ID)?..at.checked_add(layout.slot)?)?;
