@@ -104,10 +104,9 @@ cli: ## Build target/release/tollgate alone
 	@cargo build --locked --release --package tollgate-cli
 
 .PHONY: reference
-reference: ## Write docs/reference/ anew from the types that the filters' parsers fill
-	@mkdir -p docs/reference
+reference: cli ## Write docs/reference/ anew from the types that the filters' parsers fill
 	@for filter in rate-limit mtls-identity route-metrics; do \
-	  cargo run --locked --quiet --package tollgate-cli -- schema $$filter -o markdown > docs/reference/$$filter.md; \
+	  $(tollgate) schema $$filter -o markdown > docs/reference/$$filter.md; \
 	done
 
 .PHONY: check-modules

@@ -16,6 +16,7 @@ pub use self::request::Call;
 use self::request::Path;
 use crate::args::{ExplainArguments, ReportFormat};
 use crate::input::Inputs;
+use crate::mesh::modules;
 use crate::mesh::plugins::{self, Side};
 use crate::mesh::workload::{self, TRUST_DOMAIN, Workload};
 use crate::output;
@@ -81,6 +82,7 @@ pub fn explain(arguments: &ExplainArguments, call: &Call) -> Result<bool, Proble
             notices.note(format!("{}: not one of Tollgate's filters, and not explained", plugin.origin));
             continue;
         };
+        modules::check_build(plugin, &mut notices);
         let answer = scope.ask(filter, plugin, call)?;
         // Without a workload nobody knows which of them stand in one chain.
         let not_reached = denied_by.clone().filter(|_| scope.workload.is_some());
