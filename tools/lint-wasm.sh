@@ -14,6 +14,8 @@ done
 if [[ $WASM_WAY == build-std ]]; then
   # The clippy that belongs to Debian's compiler, called the way that `cargo clippy` calls it.
   export RUSTC_WORKSPACE_WRAPPER=/usr/bin/clippy-driver CLIPPY_ARGS='-Dwarnings__CLIPPY_HACKERY__'
-  exec cargo check "${WASM_TEST_FLAGS[@]}" --lib --tests "${packages[@]}"
+  cargo check "${WASM_TEST_FLAGS[@]}" --lib --tests "${packages[@]}"
+  exec cargo check "${WASM_TEST_FLAGS[@]}" --lib --package tollgate-rate-limit --features response
 fi
-exec cargo clippy "${WASM_TEST_FLAGS[@]}" --lib --tests "${packages[@]}" -- --deny warnings
+cargo clippy "${WASM_TEST_FLAGS[@]}" --lib --tests "${packages[@]}" -- --deny warnings
+exec cargo clippy "${WASM_TEST_FLAGS[@]}" --lib --package tollgate-rate-limit --features response -- --deny warnings
