@@ -128,6 +128,16 @@ async fn a_wrong_configuration_never_replaces_a_good_one() {
         let after = flood(address, "/", 4, Duration::from_millis(200)).await;
         assert_eq!(after.of(200), 7, "{after:?}");
 
+        // The rule that went comes back, and so does its bucket.
+        filter.push_to(&rate_limit(&limit(100)), &envoy).await;
+        let after = flood(address, "/", 4, Duration::from_millis(200)).await;
+        // It was a bucket of ten that refilled a hundred times a second, so full when it went.
+        assert_eq!(after.of(200), 100, "{after:?}");
+        filter.push_to(&rate_limit(&limit(7).replace("\"r\"", "\"other\"")), &envoy).await;
+        filter.push_to(&rate_limit(&limit(100)), &envoy).await;
+        let after = flood(address, "/", 4, Duration::from_millis(200)).await;
+        assert_eq!(after.of(200), 0, "a rule that goes and comes back is no fresh allowance: {after:?}");
+
         // One configuration is in force, and the metrics say which.
         envoy.wait_until("one config_info is 1", async || envoy.total("tollgate_config_info", &[]).await == 1).await;
         envoy.assert_sound().await;

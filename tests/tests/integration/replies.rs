@@ -104,6 +104,40 @@ async fn callers_learn_when_to_come_back_and_operators_why() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_access_log_has_what_is_left_where_it_is_asked_for() {
+    let directory = tempfile::tempdir().expect("a directory for temporary files");
+    let log = directory.path().join("access.log");
+    let access_log = json!({"access_log": [{
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": log,
+            "log_format": {"text_format_source": {"inline_string":
+                "%FILTER_STATE(wasm.tollgate_decision:PLAIN)% %FILTER_STATE(wasm.tollgate_remaining:PLAIN)%\n"}},
+        },
+    }]});
+    let rules = json!([{"name": "r", "limits": [{"requests": 2, "per": "1h"}, {"requests": 9, "per": "1d"}]}]);
+    let listener = |name: &str, told: &str| {
+        let config = json!({"filterState": told, "rules": rules});
+        Listener::new(name, [Plugin::new("rate-limit", config).named(name).filter()])
+            .connection_manager(access_log.clone())
+    };
+    let listeners = [listener("all", "all"), listener("off", "off")];
+    let mut envoy = Envoy::start(&artifacts::newest_envoy(), 2, &bootstrap(&listeners, vec![])).await;
+    for listener in ["all", "off"] {
+        for status in [200, 200, 429] {
+            assert_eq!(get(envoy.address(listener), "/").await.expect("answers").status, status);
+        }
+    }
+    let expected =
+        ["tollgate_rate_allowed 1", "tollgate_rate_allowed 0", "tollgate_rate_limited:r -", "- -", "- -", "- -"];
+    let lines = || fs::read_to_string(&log).unwrap_or_default();
+    envoy.wait_until("the access log is written", async || lines().lines().count() >= expected.len()).await;
+    assert_eq!(lines().lines().collect::<Vec<_>>(), expected);
+    envoy.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_denials_is_not_a_flood_of_log_lines() {
     let listener = Listener::new("in", [Plugin::new("mtls-identity", "").filter()]);
     let envoy = Envoy::start(&artifacts::newest_envoy(), 1, &bootstrap(&[listener], vec![])).await;
