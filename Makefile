@@ -10,6 +10,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 export TOLLGATE_CACHE := $(abspath $(or $(TOLLGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tollgate))
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
+# How long `make fuzz` spends on each of its targets.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= configuration matcher key_extraction slot_codec
+
 setup := tools/setup.sh
 tollgate := target/release/tollgate
 # What a module may weigh, as every pod downloads and compiles it: 150 KB, and rate-limit 250 KB (docs/adr/0008).
@@ -55,6 +59,7 @@ lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-workflows lint-s
 .PHONY: lint-rust
 lint-rust:
 	@cargo fmt --all --check
+	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@cargo clippy --locked --workspace --all-targets -- --deny warnings
 
 .PHONY: lint-wasm
@@ -81,6 +86,24 @@ lint-scripts: tools shellcheck
 	@shellcheck --external-sources tools/*.sh .ci/run
 	@cd tools/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && GOWORK=off go vet ./...
 	@echo "shellcheck and go vet: the scripts are fine"
+
+# There is no unsafe code of ours, so the address sanitizer would only cost time. What a run learns is kept in the
+# cache; what it finds goes to fuzz/artifacts.
+.PHONY: fuzz
+fuzz: ## Fuzz the parsers and the stored buckets, FUZZ_SECONDS (600) for each of FUZZ_TARGETS
+	@$(setup) cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	  corpus="$$TOLLGATE_CACHE/fuzz/$$target"; mkdir -p "$$corpus"; \
+	  dictionary=(); [[ ! -f fuzz/$$target.dict ]] || dictionary=("-dict=fuzz/$$target.dict"); \
+	  RUSTUP_TOOLCHAIN=nightly CARGO_TARGET_DIR=$(CURDIR)/target/fuzz "$$TOLLGATE_CACHE/bin/cargo-fuzz" run \
+	    --sanitizer none "$$target" "$$corpus" "fuzz/seeds/$$target" -- "$${dictionary[@]}" \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1; \
+	done
+
+.PHONY: mutants
+mutants: ## Break the code of .cargo/mutants.toml in every way that tests should notice; takes hours
+	@$(setup) cargo-mutants
+	@CARGO_TARGET_DIR=$(CURDIR)/target/mutants/build "$$TOLLGATE_CACHE/bin/cargo-mutants" mutants --output target/mutants
 
 .PHONY: bench
 bench: build envoy ## Compare with Envoy's own filters, side by side; writes target/bench/summary.json

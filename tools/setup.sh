@@ -8,7 +8,8 @@
 #   wasm-tests    Node, and the runner of the tests in wasm
 #   envoy         the Envoys of tests/envoy-versions.txt
 #   tools         kustomize, kubeconform, actionlint, and schemas for the manifests
-#   cargo-deny, shellcheck, wrk
+#   cargo-fuzz    and the nightly compiler that it needs, which it does not install
+#   cargo-deny, cargo-mutants, shellcheck, wrk
 #
 # What is not a package of the system is kept in $TOLLGATE_CACHE, else $XDG_CACHE_HOME/tollgate, else
 # ~/.cache/tollgate; delete the directory to start over.
@@ -16,6 +17,8 @@
 set -euo pipefail
 
 cargo_deny_version=0.20.2
+cargo_fuzz_version=0.13.2
+cargo_mutants_version=27.1.0
 
 # shellcheck source=tools/wasm-env.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/wasm-env.sh"
@@ -169,8 +172,27 @@ setup_wasm_tests() {
 setup_cargo_deny() {
   cargo_install cargo-deny "$cargo_deny_version" cargo-deny \
     "building cargo-deny $cargo_deny_version: 1 to 3 minutes, once" --no-default-features
+  link cargo-deny "$cargo_deny_version"
+}
+
+setup_cargo_fuzz() {
+  (cd "$root" && cargo +nightly --version) >/dev/null 2>&1 ||
+    fail "the nightly toolchain is missing: coverage for libFuzzer is built by no other" \
+      "rustup toolchain install nightly --profile minimal"
+  cargo_install cargo-fuzz "$cargo_fuzz_version" cargo-fuzz "building cargo-fuzz $cargo_fuzz_version: 1 to 2 minutes, once"
+  link cargo-fuzz "$cargo_fuzz_version"
+}
+
+setup_cargo_mutants() {
+  cargo_install cargo-mutants "$cargo_mutants_version" cargo-mutants \
+    "building cargo-mutants $cargo_mutants_version: 1 to 3 minutes, once"
+  link cargo-mutants "$cargo_mutants_version"
+}
+
+# link NAME VERSION: this version is the one in the cache's bin.
+link() {
   mkdir -p "$cache/bin"
-  ln -sfn "../cargo-deny/$cargo_deny_version/bin/cargo-deny" "$cache/bin/cargo-deny"
+  ln -sfn "../$1/$2/bin/$1" "$cache/bin/$1"
 }
 
 # The Python that has pip: the system's, or that of an environment of our own.
@@ -249,7 +271,7 @@ main() {
   local piece
   for piece in "$@"; do
     case $piece in
-      wasm | wasm-clippy | wasm-tests | envoy | tools | cargo-deny | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      wasm | wasm-clippy | wasm-tests | envoy | tools | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
       *) fail "no such piece: $piece" ;;
     esac
   done

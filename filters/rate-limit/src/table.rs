@@ -304,7 +304,7 @@ impl Table {
     }
 
     fn read(&self, store: &mut impl SharedStore, id: BucketId, now: Instant) -> Result<Found, StoreError> {
-        let (mut page, version, carried_over) = match store.get(&self.key(id))? {
+        let (mut page, version, mut carried_over) = match store.get(&self.key(id))? {
             None => (Page::empty(&self.layout), None, false),
             Some((value, version)) => {
                 let (page, carried_over) = Page::decode(value, &self.layout, now);
@@ -312,6 +312,12 @@ impl Table {
             }
         };
         page.advance(&self.layout, now);
+        // A table of one bucket has no other: slots that leave it no room were not written by a table.
+        if self.overflow.is_none() && page.is_full(&self.layout) && page.levels(&self.layout, id.slot()).is_none() {
+            page = Page::empty(&self.layout);
+            page.advance(&self.layout, now);
+            carried_over = true;
+        }
         Ok(Found { page, version, carried_over })
     }
 

@@ -299,14 +299,20 @@ fn a_value_that_nobody_could_have_written_is_a_full_bucket() {
     let whole = Page::empty(&Layout::new(vec![per(1, SECOND)]));
     let too_short = [whole.as_bytes(), &[0; 23]].concat();
     let too_many = [whole.as_bytes(), &[0xff; 24 * (SLOTS + 1)]].concat();
+    let no_room = [whole.as_bytes(), &[0xff; 24 * SLOTS]].concat();
     let no_limits = [&[0][..], &[0; 10]].concat();
     let of_nothing = [&[1][..], &[0; 10], &[0; 24]].concat();
-    for value in [&b""[..], b"x", &[0; 40], &[0xff; 400], &[9; 500], &too_short, &too_many, &no_limits, &of_nothing] {
+    let others = [&too_short, &too_many, &no_room, &no_limits, &of_nothing];
+    let all = [&b""[..], b"x", &[0; 40], &[0xff; 400], &[9; 500]].into_iter().chain(others.map(Vec::as_slice));
+    for value in all {
         let store = Store::default();
         store.overwrite(b"key", value);
         let mut worker = Worker::single(&store, &[per(1, SECOND)]);
         assert!(worker.admits(0), "{value:?}");
         assert!(!worker.admits(0), "{value:?}");
+        worker.charge_of(0, 1, 0);
+        let written: Vec<usize> = store.values().iter().map(|(_, value)| value.len()).collect();
+        assert_eq!(written, [whole.as_bytes().len() + 24], "{value:?}");
     }
 }
 
