@@ -126,8 +126,15 @@ fn normalize_slowly(path: &[u8]) -> NormalizedPath<'static> {
         bytes = decoded;
     }
 
+    // Where a reader that decodes first sees the path's end, and where one in C does.
+    if let Some(end) = bytes.iter().position(|byte| matches!(byte, b'?' | b'#' | 0)) {
+        note(if bytes.get(end) == Some(&0) { Ambiguity::NotText } else { Ambiguity::EscapedEnd });
+        bytes.truncate(end);
+    }
     if bytes.iter().any(u8::is_ascii_control) {
         note(Ambiguity::NotText);
+        // Some frameworks overlook a line feed at the end.
+        bytes.retain(|byte| !byte.is_ascii_control());
     }
     let text = String::from_utf8(bytes).unwrap_or_else(|error| {
         note(Ambiguity::NotText);
@@ -265,7 +272,10 @@ mod tests {
             assert_eq!(NormalizedPath::new(raw).ambiguity(), Some(Ambiguity::NotText), "{raw:?}");
         }
         assert_eq!(normal("//"), ("/".into(), Some(Ambiguity::EmptySegment)));
-        assert_eq!(normal("/login%23x"), ("/login#x".into(), Some(Ambiguity::EscapedEnd)));
+        for end in ["%23x", "%3fx", "%253f", "%0a", "%00.png"] {
+            assert_eq!(normal(&format!("/login{end}")).0, "/login", "{end}");
+        }
+        assert_eq!(normal("/login%23x").1, Some(Ambiguity::EscapedEnd));
         assert_eq!(normal("/100%"), ("/100%".into(), Some(Ambiguity::BrokenEscape)));
         assert_eq!(normal(""), ("/".into(), Some(Ambiguity::NotAbsolute)));
     }

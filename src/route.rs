@@ -47,7 +47,12 @@ impl RouteMatch {
             && self.query.is_empty()
     }
 
-    fn holds_but_for_the_path(&self, request: &impl Request, host: &OnceCell<Option<NormalizedHost>>) -> bool {
+    fn holds_but_for_the_path(
+        &self,
+        request: &impl Request,
+        host: &OnceCell<Option<NormalizedHost>>,
+        query: &OnceCell<Vec<(String, String)>>,
+    ) -> bool {
         let host = || host.get_or_init(|| request.authority().map(NormalizedHost::new)).as_ref();
         // Case does not count in methods: an application may not care for it either.
         let is_method = |method: &[u8]| self.methods.iter().any(|m| m.as_str().as_bytes().eq_ignore_ascii_case(method));
@@ -56,8 +61,8 @@ impl RouteMatch {
                 || host().is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(&host.name))))
             && self.headers.iter().all(|header| header.matches(&request.header(header.name())))
             && (self.query.is_empty() || {
-                let parameters = query_parameters(request);
-                self.query.iter().all(|query| query.matches(&parameters))
+                let parameters = query.get_or_init(|| query_parameters(request));
+                self.query.iter().all(|query| query.matches(parameters))
             })
     }
 }
@@ -73,17 +78,28 @@ pub fn host(authority: &[u8]) -> Vec<u8> {
     NormalizedHost::new(authority).name.into_bytes()
 }
 
+/// The value of the first parameter of that name in the request's query, decoded.
+#[must_use]
+pub fn query_parameter(request: &impl Request, name: &str) -> Option<String> {
+    let mut pairs = raw_parameters(request);
+    let is_plain = |raw: &[u8]| !raw.contains(&b'%') && !raw.contains(&b'+');
+    let found = pairs.find(|(raw, _)| *raw == name.as_bytes() || !is_plain(raw) && path::decode_parameter(raw) == name);
+    found.map(|(_, value)| path::decode_parameter(value))
+}
+
 /// The parameters of the request's query, decoded as `application/x-www-form-urlencoded`.
 #[must_use]
 pub fn query_parameters(request: &impl Request) -> Vec<(String, String)> {
+    raw_parameters(request).map(|(name, value)| (path::decode_parameter(name), path::decode_parameter(value))).collect()
+}
+
+fn raw_parameters(request: &impl Request) -> impl Iterator<Item = (&[u8], &[u8])> {
     let query = request.path().unwrap_or_default().splitn(2, |byte| *byte == b'?').nth(1).unwrap_or_default();
     let parameters = query.split(|byte| *byte == b'&').filter(|parameter| !parameter.is_empty());
-    let pair = |parameter: &[u8]| {
+    parameters.map(|parameter| {
         let mut parts = parameter.splitn(2, |byte| *byte == b'=');
-        let mut next = || path::decode_parameter(parts.next().unwrap_or_default());
-        (next(), next())
-    };
-    parameters.map(pair).collect()
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    })
 }
 
 /// What a [`RouteTable`] found.
@@ -168,13 +184,14 @@ impl RouteTable {
     /// Finds the first rule that matches. Reads no more of the request than the rules ask for.
     #[must_use]
     pub fn find(&self, request: &impl Request) -> Found {
-        self.find_from(0, request)
+        self.find_where(request, |_| true)
     }
 
-    /// Finds the first rule that matches, of those from index `first` on.
+    /// Finds the first rule that matches and that `takes` it. Asks in the order of the rules, and of each once at most for
+    /// each of its alternatives.
     #[must_use]
-    pub fn find_from(&self, first: usize, request: &impl Request) -> Found {
-        if self.first_matches_all && first == 0 {
+    pub fn find_where(&self, request: &impl Request, mut takes: impl FnMut(usize) -> bool) -> Found {
+        if self.first_matches_all && takes(0) {
             return Found { rule: Some(0), doubt: None };
         }
         let mut candidates = self.any_path.clone();
@@ -186,11 +203,12 @@ impl RouteTable {
             doubt = path.ambiguity().map(Doubt::Path);
             self.tree.find(&path, &mut candidates);
         }
-        let host = OnceCell::new();
+        let (host, query) = (OnceCell::new(), OnceCell::new());
         let found = candidates.first(|index| {
             let alternative = self.alternatives.get(index);
-            let alternative = alternative.filter(|alternative| alternative.rule >= first);
-            alternative.filter(|alternative| alternative.conditions.holds_but_for_the_path(request, &host))
+            alternative
+                .filter(|alternative| alternative.conditions.holds_but_for_the_path(request, &host, &query))
+                .filter(|alternative| takes(alternative.rule))
         });
         if host.get().and_then(Option::as_ref).is_some_and(|host| host.is_ambiguous) {
             doubt.get_or_insert(Doubt::Host);

@@ -86,10 +86,9 @@ impl<P: Plugin> Dispatcher<P> {
 
     /// `proxy_on_response_headers`
     pub fn on_response_headers(&mut self, context: u32) {
-        let Some((root, mut stream)) = self.streams.remove(&context) else { return };
+        let Some((root, stream)) = self.streams.remove(&context) else { return };
         if let Some(plugin) = self.plugin(root) {
-            plugin.on_response_headers(&HostResponse, &mut stream);
-            self.streams.insert(context, (root, stream));
+            plugin.on_response_headers(&HostResponse, stream);
         }
     }
 
@@ -108,8 +107,11 @@ impl<P: Plugin> Dispatcher<P> {
 
     /// `proxy_on_delete`
     pub fn on_delete(&mut self, context: u32) {
-        if !self.streams.is_empty() {
-            self.streams.remove(&context);
+        if !self.streams.is_empty()
+            && let Some((root, stream)) = self.streams.remove(&context)
+            && let Some(plugin) = self.plugin(root)
+        {
+            plugin.on_abandoned(stream);
         }
         if let Some(index) = self.roots.iter().position(|(id, _)| *id == context)
             && let (_, Some(plugin)) = self.roots.swap_remove(index)

@@ -46,7 +46,10 @@ pub trait Plugin: Sized {
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Self::Stream>);
 
     /// A response's headers have come, from wherever. `stream` is what [`Plugin::on_request_headers`] left.
-    fn on_response_headers(&mut self, _response: &HostResponse, _stream: &mut Self::Stream) {}
+    fn on_response_headers(&mut self, _response: &HostResponse, _stream: Self::Stream) {}
+
+    /// A request has ended and nobody has asked for what [`Plugin::on_request_headers`] left.
+    fn on_abandoned(&mut self, _stream: Self::Stream) {}
 
     /// A request has ended. `stream` is what [`Plugin::on_request_headers`] left, if it ran.
     fn on_log(&mut self, _request: &HostRequest, _stream: Option<Self::Stream>) {}

@@ -105,21 +105,25 @@ impl Level {
         Self { theoretical_arrival: self.theoretical_arrival.saturating_sub(unrefilled) }
     }
 
-    /// How many requests would be admitted at `now`, one right after the other.
+    /// How many requests of cost one would be admitted at `now`, one right after the other, that leave `kept` in the bucket.
     #[must_use]
-    pub fn remaining(self, limit: &Limit, now: Instant) -> u64 {
+    pub fn remaining(self, limit: &Limit, now: Instant, kept: u64) -> u64 {
         let left = limit.capacity().saturating_sub(self.missing(limit, now));
-        u64::try_from(left.checked_div(limit.cost(1)).unwrap_or(0)).unwrap_or(u64::MAX)
+        let left = u64::try_from(left.checked_div(limit.cost(1)).unwrap_or(0)).unwrap_or(u64::MAX);
+        left.saturating_sub(kept)
     }
 
-    /// How long until one more request than at `now` would be admitted; `None` when the bucket is full.
+    /// How long until one more of those than at `now` would be admitted; `None` when there can't be more.
     #[must_use]
-    pub fn until_one_more(self, limit: &Limit, now: Instant) -> Option<Duration> {
-        let missing = self.missing(limit, now);
-        let above = missing.saturating_sub(1).checked_rem(limit.cost(1)).unwrap_or(0).saturating_add(1);
-        // What is owed comes before.
-        let owed = missing.saturating_sub(limit.capacity());
-        (missing > 0).then(|| limit.refill_time(if owed > 0 { owed.saturating_add(limit.cost(1)) } else { above }))
+    pub fn until_one_more(self, limit: &Limit, now: Instant, kept: u64) -> Option<Duration> {
+        let more = self.remaining(limit, now, kept).saturating_add(1);
+        if more > limit.burst.get().saturating_sub(kept) {
+            return None;
+        }
+        match self.take(limit, now, more, kept) {
+            Answer::Admitted(_) => None,
+            Answer::Denied { not_before } => Some(not_before.since(now)),
+        }
     }
 
     /// Whether the bucket is full at `now`: then it is as good as one that was never used.

@@ -4,7 +4,7 @@
 
 use tollgate::{name::Name, time::Duration, time::Instant};
 
-use crate::{bucket::Limit, config::LimitConfig, table::Levels};
+use crate::{bucket::Limit, config::LimitConfig, table::{Charge, Levels}};
 
 /// Headers, in order.
 pub type Headers = Vec<(String, String)>;
@@ -37,13 +37,21 @@ impl Policy {
         self.draft03(limit, 0, seconds, headers);
     }
 
-    /// What a caller is told that was admitted, which left the buckets at `levels`.
-    pub(crate) fn admitted(&self, levels: &Levels, limits: &[Limit], now: Instant, headers: &mut Headers) {
+    /// What a caller is told that was admitted, which left the buckets at `levels`; of others like `charge`.
+    pub(crate) fn admitted(
+        &self,
+        levels: &Levels,
+        limits: &[Limit],
+        charge: Charge,
+        now: Instant,
+        headers: &mut Headers,
+    ) {
         let mut items = Vec::with_capacity(limits.len());
         let mut scarcest: Option<(usize, u64, u64)> = None;
         for (index, (level, limit)) in levels.iter().zip(limits).enumerate() {
-            let remaining = level.remaining(limit, now);
-            let wait = level.until_one_more(limit, now);
+            let kept = charge.kept(limit);
+            let remaining = level.remaining(limit, now, kept);
+            let wait = level.until_one_more(limit, now, kept);
             let seconds = wait.map_or(0, |wait| wait.as_seconds_rounded_up());
             items.push(format!("{};r={remaining};t={seconds}", item_name(&self.name, index)));
             if scarcest.is_none_or(|(_, least, _)| remaining < least) {

@@ -102,8 +102,7 @@ pub fn value_of(part: &Part, request: &impl Request, matches: &[RouteMatch]) -> 
         }
         Part::Cookie(name) => cookie(&request.header("cookie"), name.as_bytes()),
         Part::Query(name) => {
-            let mut parameters = route::query_parameters(request).into_iter();
-            parameters.find(|(parameter, _)| parameter == name).map(|(_, value)| value.into_bytes())
+            route::query_parameter(request, name).map(String::into_bytes)
         }
         Part::PathVariable(name) => {
             let path = NormalizedPath::new(request.path()?);
@@ -140,18 +139,15 @@ fn client_address(request: &impl Request, which: &ClientAddress) -> Option<IpAdd
     if hops == 0 {
         return peer;
     }
+    // From the right, and no more of them than count: a client may write any number.
     let headers = request.header("x-forwarded-for");
-    let entries = headers.iter().flat_map(|header| header.split(|byte| *byte == b','));
-    let mut entries: Vec<Option<IpAddr>> = entries.map(address).collect();
+    let mut entries = headers.iter().rev().flat_map(|header| header.rsplit(|byte| *byte == b',')).peekable();
     // A proxy that trusts nobody before it has already written down its peer itself.
-    if peer.is_some() && entries.last() == Some(&peer) {
-        entries.pop();
+    if peer.is_some() && entries.peek().is_some_and(|last| address(last) == peer) {
+        entries.next();
     }
-    match entries.len().checked_sub(hops) {
-        Some(index) => entries.get(index).copied().flatten(),
-        // It came by fewer proxies than it should have.
-        None => peer,
-    }
+    // Without one, it came by fewer proxies than it should have.
+    entries.nth(hops.saturating_sub(1)).and_then(address).or(peer)
 }
 
 /// An entry of `X-Forwarded-For`: an address, with a port or without.

@@ -45,6 +45,8 @@ struct Rule {
     counters: Counters,
     slots: Option<Gauge>,
     log: Throttle,
+    /// For what somebody should mend: not to be drowned by the others.
+    warnings: Throttle,
     /// The last reply and what it was made from: most of a flood gets the same one.
     reply: Option<(Limited, u64, EncodedReply)>,
 }
@@ -84,12 +86,14 @@ impl Rule {
             counters,
             slots: is_keyed.then(|| Gauge::define(&of_rule("tollgate_rate_limit_slots"))),
             log: Throttle::default(),
+            warnings: Throttle::default(),
             reply: None,
         }
     }
 
     fn log(&mut self, event: &str, level: LogLevel, now: Instant, add: impl FnOnce(Line) -> Line) {
-        if let Some(suppressed) = self.log.admit(now) {
+        let throttle = if level == LogLevel::Info { &mut self.log } else { &mut self.warnings };
+        if let Some(suppressed) = throttle.admit(now) {
             let line = add(Line::new(event, RateLimit::NAME).field("rule", &self.name));
             host::log(level, &line.field("suppressed", suppressed));
         }
@@ -128,18 +132,13 @@ impl Plugin for RateLimit {
         }
         let scope = Scope { plugin: &root.name, root_id: &root.root_id };
         let mut store = SharedData::default();
-        let (seed, is_new) = seed(&mut store)?;
-        let rules: Vec<Rule> = config.all_rules().map(Rule::new).collect();
-        if is_new {
-            // The gauges outlive the data that they count.
-            rules.iter().filter_map(|rule| rule.slots).for_each(|slots| slots.record(0));
-        }
+        let seed = seed(&mut store)?;
         host::log_unreachable_rules(root, Self::NAME, config.warnings());
         announce(&config, &scope, configuration, &mut store);
         Ok(Self {
             policy: Policy::new(&config, &scope, seed),
             store,
-            rules,
+            rules: config.all_rules().map(Rule::new).collect(),
             // Traffic that no rule is for: a limit that matches nothing shows here.
             unmatched: decisions("__unmatched__", "allowed"),
             exempt: decisions("__exempt__", "allowed"),
@@ -171,16 +170,13 @@ impl Plugin for RateLimit {
         (Flow::Continue, None)
     }
 
-    fn on_response_headers(&mut self, response: &HostResponse, afterwards: &mut Box<Afterwards>) {
+    fn on_response_headers(&mut self, response: &HostResponse, afterwards: Box<Afterwards>) {
         response.add_headers(&afterwards.headers);
-        let now = host::now();
-        self.store.wake(now);
-        let status = response.status().unwrap_or(0);
-        for (rule, error) in self.policy.charge(afterwards, status, &mut self.store, now) {
-            if let Some(rule) = self.rules.get_mut(rule) {
-                rule.log_failed(error, now);
-            }
-        }
+        self.charge(&afterwards, response.status());
+    }
+
+    fn on_abandoned(&mut self, afterwards: Box<Afterwards>) {
+        self.charge(&afterwards, None);
     }
 
     fn report(&self, in_force: bool) {
@@ -215,14 +211,32 @@ impl RateLimit {
             }
         }
         for index in 0..self.policy.decisions().len() {
-            let Some(rule) = self.policy.decisions().get(index).map(|decision| decision.rule) else { continue };
-            let noticed = self.policy.noticed(rule);
-            if let Some(rule) = self.rules.get(rule) {
-                rule.counters.contention.add(noticed.conflicts);
-                if let Some(slots) = rule.slots {
-                    slots.add(noticed.slots);
-                }
+            if let Some(rule) = self.policy.decisions().get(index).map(|decision| decision.rule) {
+                self.record_noticed(rule);
             }
+        }
+    }
+
+    /// Counts what was noticed at the tables of the rule of this index.
+    fn record_noticed(&mut self, index: usize) {
+        let noticed = self.policy.noticed(index);
+        if let Some(rule) = self.rules.get(index) {
+            rule.counters.contention.add(noticed.conflicts);
+            if let Some(slots) = rule.slots {
+                slots.add(noticed.slots);
+            }
+        }
+    }
+
+    /// Charges what depends on the response: on its status, or on there being none.
+    fn charge(&mut self, afterwards: &Afterwards, status: Option<u16>) {
+        let now = host::now();
+        self.store.wake(now);
+        for (index, charged) in self.policy.charge(afterwards, status, &mut self.store, now) {
+            if let (Err(error), Some(rule)) = (charged, self.rules.get_mut(index)) {
+                rule.log_failed(error, now);
+            }
+            self.record_noticed(index);
         }
     }
 
@@ -260,13 +274,13 @@ fn limit_of(limited: &Limited) -> Option<usize> {
     }
 }
 
-/// The seed of this proxy, and whether it was made just now.
-fn seed(store: &mut SharedData) -> Result<(Seed, bool), ConfigError> {
+/// The seed of this proxy.
+fn seed(store: &mut SharedData) -> Result<Seed, ConfigError> {
     let refused = |error: StoreError| ConfigError::at("", format!("the host refused shared data: status {}", error.0));
     loop {
         let found = store.get(SEED_KEY).map_err(refused)?;
         if let Some(seed) = found.as_ref().and_then(|(bytes, _)| bytes.first_chunk()) {
-            return Ok((Seed(*seed), false));
+            return Ok(Seed(*seed));
         }
         let random = host::random().ok_or_else(|| ConfigError::at("", "the host has no random numbers"))?;
         let swap = match found {
@@ -275,7 +289,7 @@ fn seed(store: &mut SharedData) -> Result<(Seed, bool), ConfigError> {
             Some((_, version)) => store.compare_and_swap(SEED_KEY, &random, version),
         };
         if let Swap::Done(_) = swap.map_err(refused)? {
-            return Ok((Seed(random), true));
+            return Ok(Seed(random));
         }
     }
 }

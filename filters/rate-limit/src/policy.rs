@@ -176,36 +176,30 @@ impl Policy {
         self.rules.get(rule).is_some_and(Rule::has_cors)
     }
 
-    /// Charges what depends on the response's status. The rules whose store refused.
+    /// Charges what depends on the response: on its status, or the most when none came. What became of it, by rule.
     pub fn charge(
         &mut self,
         afterwards: &Afterwards,
-        status: u16,
+        status: Option<u16>,
         store: &mut impl SharedStore,
         now: Instant,
-    ) -> Vec<(usize, StoreError)> {
-        let mut failed = Vec::new();
-        for demand in &afterwards.charges {
-            if let Some(rule) = self.rules.get_mut(demand.rule)
-                && let Err(error) = rule.charge_response(demand, status, store, now)
-            {
-                failed.push((demand.rule, error));
-            }
-        }
-        failed
+    ) -> Vec<(usize, Result<(), StoreError>)> {
+        let charges = afterwards.charges.iter().filter_map(|demand| {
+            let rule = self.rules.get_mut(demand.rule)?;
+            Some((demand.rule, rule.charge_response(demand, status, store, now)))
+        });
+        charges.collect()
     }
 
     /// What the first rule asks for that is for the request and does not pass it over.
     fn routed_demand(&self, request: &impl Request) -> Option<Asked> {
-        let mut first = 0;
-        loop {
-            // An ambiguous path is charged to the rule of its plain form.
-            let index = self.routes.find_from(first, request).rule?;
-            if let Some(asked) = self.rules.get(index)?.ask(index, request) {
-                return Some(asked);
-            }
-            first = index.saturating_add(1);
-        }
+        let mut asked = None;
+        // An ambiguous path is charged to the rule of its plain form.
+        let _ = self.routes.find_where(request, |index| {
+            asked = self.rules.get(index).and_then(|rule| rule.ask(index, request));
+            asked.is_some()
+        });
+        asked
     }
 
     fn decided(&mut self, rule: usize, decision: Decided, overflowed: bool) {
@@ -281,13 +275,13 @@ impl Policy {
             }
             match rule.would_deny(demand, store, now) {
                 Ok(None) | Err(_) => true,
-                Ok(Some(denied)) if !rule.enforces() => {
+                Ok(Some((denied, overflowed))) if !rule.enforces() => {
                     let decision = Decided::ShadowLimited(reason(&denied, now));
-                    self.decisions.push(Decision { rule: demand.rule, decision, overflowed: false });
+                    self.decisions.push(Decision { rule: demand.rule, decision, overflowed });
                     false
                 }
-                Ok(Some(denied)) => {
-                    self.decisions.push(Decision { rule: demand.rule, decision: Decided::Limited, overflowed: false });
+                Ok(Some((denied, overflowed))) => {
+                    self.decisions.push(Decision { rule: demand.rule, decision: Decided::Limited, overflowed });
                     if worst.as_ref().is_none_or(|(_, worst)| worst.not_before < denied.not_before) {
                         worst = Some((*demand, denied));
                     }

@@ -76,7 +76,10 @@ impl Protocol {
     #[must_use]
     pub fn of(request: &impl Request) -> Self {
         let Some(content_type) = request.first_header("content-type") else { return Self::Http };
-        if content_type.starts_with(b"application/grpc") {
+        // As Envoy tells them: not grpc-web, whose callers get the HTTP status.
+        if let Some(rest) = content_type.strip_prefix(b"application/grpc")
+            && matches!(rest.first(), None | Some(b'+' | b';'))
+        {
             return Self::Grpc;
         }
         if content_type.starts_with(b"application/connect+") {

@@ -220,7 +220,7 @@ impl Table {
         }
     }
 
-    /// Whether [`Table::take`] would deny. Where it finds nothing against it in what it remembers it does not ask the
+    /// Whether [`Table::take`] would deny, and whether the overflow bucket says so. Where it finds nothing against it in what it remembers it does not ask the
     /// store: `take` will.
     ///
     /// # Errors
@@ -231,15 +231,16 @@ impl Table {
         id: BucketId,
         charge: Charge,
         now: Instant,
-    ) -> Result<Option<Denied>, StoreError> {
+    ) -> Result<Option<(Denied, bool)>, StoreError> {
         if let Some(remembered) = self.remembered_page(id)
             && let Judgement::Admitted(_) = self.judge(&remembered.page, id, None, charge, now)
         {
             return Ok(None);
         }
-        match self.look(store, id, charge, now)?.outcome {
+        let Taken { outcome, overflowed, .. } = self.look(store, id, charge, now)?;
+        match outcome {
             Outcome::Admitted(_) => Ok(None),
-            Outcome::Denied(denied) => Ok(Some(denied)),
+            Outcome::Denied(denied) => Ok(Some((denied, overflowed))),
         }
     }
 

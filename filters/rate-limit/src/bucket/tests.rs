@@ -58,8 +58,8 @@ fn the_largest_settings_do_not_overflow() {
     let huge = limit(Count::MAX.get(), tollgate::time::LONGEST.as_nanos(), Count::MAX.get());
     let now = at(u64::MAX);
     let Answer::Admitted(level) = Level::FULL.take(&huge, now, 1, 0) else { panic!("denied by a full bucket") };
-    assert_eq!(level.remaining(&huge, now), Count::MAX.get() - 1);
-    assert!(level.carried_over(&huge, &huge, now).remaining(&huge, now) < Count::MAX.get());
+    assert_eq!(level.remaining(&huge, now, 0), Count::MAX.get() - 1);
+    assert!(level.carried_over(&huge, &huge, now).remaining(&huge, now, 0) < Count::MAX.get());
     let slow = limit(1, tollgate::time::LONGEST.as_nanos(), 1);
     let mut level = Level::FULL;
     assert_eq!(take(&mut level, &slow, 0), Ok(()));
@@ -71,7 +71,7 @@ fn a_request_may_cost_several_and_gets_all_or_nothing() {
     let ten_a_minute = limit(10, MINUTE, 10);
     let mut level = Level::FULL;
     assert_eq!(take_some(&mut level, &ten_a_minute, 0, 7, 0), Ok(()));
-    assert_eq!(level.remaining(&ten_a_minute, at(0)), 3);
+    assert_eq!(level.remaining(&ten_a_minute, at(0), 0), 3);
     assert_eq!(take_some(&mut level, &ten_a_minute, 0, 4, 0), Err(MINUTE / 10));
     assert_eq!(take_some(&mut level, &ten_a_minute, 0, 3, 0), Ok(()));
     assert_eq!(take_some(&mut level, &ten_a_minute, 0, 10, 0), Err(MINUTE));
@@ -94,11 +94,11 @@ fn what_is_kept_stays_for_those_who_may_have_it() {
 fn a_debt_is_refilled_before_anybody_is_admitted() {
     let ten_a_minute = limit(10, MINUTE, 10);
     let level = Level::FULL.charge(&ten_a_minute, at(0), 13);
-    assert_eq!(level.remaining(&ten_a_minute, at(0)), 0);
-    assert_eq!(level.remaining(&ten_a_minute, at(MINUTE / 10 * 4 - 1)), 0);
-    assert_eq!(level.remaining(&ten_a_minute, at(MINUTE / 10 * 4)), 1);
+    assert_eq!(level.remaining(&ten_a_minute, at(0), 0), 0);
+    assert_eq!(level.remaining(&ten_a_minute, at(MINUTE / 10 * 4 - 1), 0), 0);
+    assert_eq!(level.remaining(&ten_a_minute, at(MINUTE / 10 * 4), 0), 1);
     let wait = Duration::from_nanos(MINUTE / 10 * 4);
-    assert_eq!(level.until_one_more(&ten_a_minute, at(0)), Some(wait));
+    assert_eq!(level.until_one_more(&ten_a_minute, at(0), 0), Some(wait));
     assert_eq!(take(&mut level.clone(), &ten_a_minute, 0), Err(wait.as_nanos()));
     assert!(!level.is_full(&ten_a_minute, at(MINUTE / 10 * 13 - 1)));
     assert!(level.is_full(&ten_a_minute, at(MINUTE / 10 * 13)));
@@ -119,8 +119,8 @@ fn a_changed_limit_keeps_the_fill_ratio() {
     let now = at(5 * MINUTE);
     let level = Level::FULL.charge(&old, now, 75);
     let carried = level.carried_over(&old, &new, now);
-    assert_eq!(carried.remaining(&new, now), 250);
-    assert_eq!(carried.carried_over(&new, &old, now).remaining(&old, now), 25);
+    assert_eq!(carried.remaining(&new, now, 0), 250);
+    assert_eq!(carried.carried_over(&new, &old, now).remaining(&old, now, 0), 25);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_changed_limit_keeps_the_debt_in_proportion() {
     let owing = Level::FULL.charge(&old, now, 15);
     let carried = owing.carried_over(&old, &new, now);
     // Half a burst is owed: twenty of the new ones, and then one more is needed.
-    assert_eq!(carried.until_one_more(&new, now), Some(Duration::from_nanos(MINUTE / 20 * 21)));
+    assert_eq!(carried.until_one_more(&new, now, 0), Some(Duration::from_nanos(MINUTE / 20 * 21)));
     // An empty bucket does not owe anything, however the ratio is rounded.
     let empty = Level::FULL.charge(&limit(3, 10, 3), now, 3);
     let carried = empty.carried_over(&limit(3, 10, 3), &limit(7, 10, 7), now);
@@ -210,8 +210,8 @@ proptest! {
                     oracle.charge(now, cost);
                 }
             }
-            prop_assert_eq!(level.remaining(&limit, at(now)), oracle.remaining(now));
-            let wait = level.until_one_more(&limit, at(now)).map(Duration::as_nanos);
+            prop_assert_eq!(level.remaining(&limit, at(now), 0), oracle.remaining(now));
+            let wait = level.until_one_more(&limit, at(now), 0).map(Duration::as_nanos);
             prop_assert_eq!(wait, oracle.until_one_more(now));
             prop_assert_eq!(wait.is_none(), level.is_full(&limit, at(now)));
         }
@@ -227,11 +227,11 @@ proptest! {
         }
         level = level.charge(&limit, at(start), owed);
         let now = start + rest;
-        let remaining = level.remaining(&limit, at(now));
-        if let Some(wait) = level.until_one_more(&limit, at(now)) {
+        let remaining = level.remaining(&limit, at(now), 0);
+        if let Some(wait) = level.until_one_more(&limit, at(now), 0) {
             let then = now.saturating_add(wait.as_nanos());
-            prop_assert_eq!(level.remaining(&limit, at(then - 1)), remaining);
-            prop_assert!(level.remaining(&limit, at(then)) > remaining);
+            prop_assert_eq!(level.remaining(&limit, at(then - 1), 0), remaining);
+            prop_assert!(level.remaining(&limit, at(then), 0) > remaining);
         } else {
             prop_assert_eq!(remaining, limit.burst.get());
         }

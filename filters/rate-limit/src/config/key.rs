@@ -181,13 +181,12 @@ impl Part {
 impl Part {
     /// Looks where the key looks: at the address behind the same proxies, at the claims of the same payload.
     pub(super) fn follow(&mut self, key: &[KeyPart]) {
-        let same = key.iter().map(|of_key| &of_key.part).find(|of_key| match (&*self, of_key) {
-            (Self::ClientAddress(_), Self::ClientAddress(_)) => true,
-            (Self::JwtClaim { name, .. }, Self::JwtClaim { name: of_key, .. }) => name == of_key,
-            _ => false,
-        });
-        if let Some(same) = same {
-            *self = same.clone();
+        for of_key in key.iter().map(|of_key| &of_key.part) {
+            match (&mut *self, of_key) {
+                (Self::ClientAddress(own), Self::ClientAddress(of_key)) => *own = of_key.clone(),
+                (Self::JwtClaim { payload, .. }, Self::JwtClaim { payload: of_key, .. }) => payload.clone_from(of_key),
+                _ => {}
+            }
         }
     }
 }
@@ -236,12 +235,16 @@ impl Network {
     fn parse(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
+        let most: u8 = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
             None => most,
         };
-        Some(Self { address, bits })
+        // As addresses are: an IPv4 network in IPv6 clothes is one.
+        match (address.to_canonical(), bits.checked_sub(96)) {
+            (IpAddr::V4(mapped), Some(bits)) if address.is_ipv6() => Some(Self { address: mapped.into(), bits }),
+            _ => Some(Self { address, bits }),
+        }
     }
 }
 

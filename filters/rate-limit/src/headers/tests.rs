@@ -29,7 +29,7 @@ fn admitted(rule: &RuleConfig, replicas: u64, requests: u64, now: u64) -> Header
         let taken = table.take(&mut store, BucketId::default(), Charge::ONE, Instant::default()).unwrap();
         let Outcome::Admitted(levels) = taken.outcome else { panic!("request {request} is denied") };
         headers.clear();
-        policy(rule).admitted(&levels, &limits, Instant::from_nanos(now), &mut headers);
+        policy(rule).admitted(&levels, &limits, Charge::ONE, Instant::from_nanos(now), &mut headers);
     }
     headers
 }

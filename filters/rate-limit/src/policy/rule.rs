@@ -101,19 +101,19 @@ impl Rule {
 
     /// What the rule of this index asks of a request that it is for; `None` passes it over.
     pub(super) fn ask(&self, rule: usize, request: &impl Request) -> Option<Asked> {
-        if self.mode == Mode::Off {
-            return Some(Asked::Nothing(rule));
+        // Whom the rule is not for it is not for, switched off or not.
+        let found = self.key.find(request, &self.matches);
+        match found {
+            Found::Skip => return None,
+            _ if self.mode == Mode::Off => return Some(Asked::Nothing(rule)),
+            Found::Deny | Found::Bucket(_) => {}
         }
         let selects = |selector: &Selector| key::selects(selector, request, &self.matches);
         let exception = self.overrides.iter().position(|(selector, _)| selects(selector));
         if exception.and_then(|index| self.overrides.get(index)).is_some_and(|(_, limits)| limits.is_none()) {
             return Some(Asked::Nothing(rule));
         }
-        let id = match self.key.find(request, &self.matches) {
-            Found::Bucket(id) => id,
-            Found::Skip => return None,
-            Found::Deny => return Some(Asked::Lacking(rule)),
-        };
+        let Found::Bucket(id) = found else { return Some(Asked::Lacking(rule)) };
         let (cost, later) = match &self.cost {
             None => (1, false),
             Some(CostConfig::Fixed(cost)) => (cost.get(), false),
@@ -145,7 +145,7 @@ impl Rule {
         demand: &Demand,
         store: &mut impl SharedStore,
         now: Instant,
-    ) -> Result<Option<Denied>, StoreError> {
+    ) -> Result<Option<(Denied, bool)>, StoreError> {
         self.limits_mut(demand.exception).table.would_deny(store, demand.id, demand.charge, now)
     }
 
@@ -165,13 +165,17 @@ impl Rule {
     pub(super) fn charge_response(
         &mut self,
         demand: &Demand,
-        status: u16,
+        status: Option<u16>,
         store: &mut impl SharedStore,
         now: Instant,
     ) -> Result<(), StoreError> {
         let Some(CostConfig::Response(costs)) = &self.cost else { return Ok(()) };
-        let fitting = costs.iter().find(|cost| cost.status.iter().any(|pattern| pattern.matches(status)));
-        match fitting.map(|cost| cost.cost.get()) {
+        let cost = match status {
+            Some(status) => costs.iter().find(|cost| cost.status.iter().any(|pattern| pattern.matches(status))),
+            // Who goes away before the answer shall not get it for nothing.
+            None => costs.iter().max_by_key(|cost| cost.cost),
+        };
+        match cost.map(|cost| cost.cost.get()) {
             Some(cost) => self.limits_mut(demand.exception).table.charge(store, demand.id, cost, now),
             None => Ok(()),
         }
@@ -185,13 +189,16 @@ impl Rule {
         let limits = self.limits(demand.exception);
         let Outcome::Admitted(levels) = &taken.outcome else { return };
         if told == Which::All {
-            let remaining = levels.iter().zip(limits.table.limits()).map(|(level, limit)| level.remaining(limit, now));
+            let Charge { cost, .. } = demand.charge;
+            let remaining = levels.iter().zip(limits.table.limits()).map(|(level, limit)| {
+                level.remaining(limit, now, demand.charge.kept(limit)).checked_div(cost).unwrap_or(0)
+            });
             admitted.remaining = remaining.chain(admitted.remaining).min();
         }
         if self.headers == Which::All || demand.later {
             let afterwards = admitted.afterwards.get_or_insert_with(Box::<Afterwards>::default);
             if self.headers == Which::All {
-                limits.policy.admitted(levels, limits.table.limits(), now, &mut afterwards.headers);
+                limits.policy.admitted(levels, limits.table.limits(), demand.charge, now, &mut afterwards.headers);
             }
             if demand.later {
                 afterwards.charges.push(*demand);

@@ -31,7 +31,7 @@ impl Charge {
     /// Requests of `limit` that stay for others.
     #[must_use]
     pub fn kept(&self, limit: &Limit) -> u64 {
-        limit.burst.get().saturating_mul(self.kept_percent).checked_div(100).unwrap_or(0)
+        limit.burst.get().saturating_mul(self.kept_percent).div_ceil(100)
     }
 }
 

@@ -120,7 +120,7 @@ impl Page {
                 |index: usize| levels.chunks_exact(LEVEL).nth(index).and_then(|level| level.first_chunk().copied());
             let mut index = 0_usize;
             let carried = Levels::full(layout.limits.len()).map(&layout.limits, |full, limit| {
-                let source = old.source_of(limit, index, layout.limits.len());
+                let source = old.source_of(&layout.limits, index);
                 index = index.saturating_add(1);
                 match source.and_then(|(source, was)| Some((Level::from_bytes(old_level(source)?), was))) {
                     Some((level, was)) if was == *limit => level,
@@ -247,13 +247,16 @@ impl<'a> OldPage<'a> {
         sound.then_some(Self { limits, slot, slots: bytes.get(end..)? })
     }
 
-    /// Which of the old limits `limit`, the one at `index` of `count`, goes on from.
-    fn source_of(&self, limit: &Limit, index: usize, count: usize) -> Option<(usize, Limit)> {
-        let position = |same: &dyn Fn(&Limit) -> bool| self.limits.iter().position(same);
-        let same_place = || Some(index).filter(|_| self.limits.len() == count);
-        let source = position(&|old| old == limit).or_else(|| position(&|old| old.per == limit.per));
-        let source = source.or_else(same_place)?;
-        self.limits.get(source).map(|old| (source, *old))
+    /// Which of the old limits the one at `index` of `limits` goes on from: itself, else the one in its place, else one of
+    /// the same period; but none that is there still.
+    fn source_of(&self, limits: &[Limit], index: usize) -> Option<(usize, Limit)> {
+        let limit = limits.get(index)?;
+        let gone = |old: &&Limit| !limits.contains(old);
+        let in_place = || self.limits.get(index).filter(gone).filter(|_| self.limits.len() == limits.len());
+        let of_period = || self.limits.iter().filter(gone).find(|old| old.per == limit.per);
+        let old = self.limits.iter().find(|old| *old == limit).or_else(in_place).or_else(of_period)?;
+        let source = self.limits.iter().position(|other| core::ptr::eq(other, old))?;
+        Some((source, *old))
     }
 }
 

@@ -100,7 +100,7 @@ fn denied_until(taken: &Taken) -> Option<(u64, usize)> {
 
 fn remaining(taken: &Taken, limits: &[Limit], now: u64) -> Vec<u64> {
     let Outcome::Admitted(levels) = &taken.outcome else { return Vec::new() };
-    levels.iter().zip(limits).map(|(level, limit)| level.remaining(limit, at(now))).collect()
+    levels.iter().zip(limits).map(|(level, limit)| level.remaining(limit, at(now), 0)).collect()
 }
 
 #[test]
@@ -177,13 +177,14 @@ fn what_is_kept_is_a_percentage_of_each_burst() {
     let store = Store::default();
     let mut worker = Worker::single(&store, &[per(10, MINUTE), per(100, MINUTE)]);
     let common = Charge { cost: 1, kept_percent: 35 };
-    assert_eq!([common.kept(&per(10, MINUTE)), common.kept(&per(100, MINUTE))], [3, 35]);
+    assert_eq!([common.kept(&per(10, MINUTE)), common.kept(&per(100, MINUTE))], [4, 35]);
     let admitted = (0..20).filter(|_| {
         let taken = worker.table.take(&mut worker.store, id(0), common, at(0)).unwrap();
         admitted(&taken)
     });
-    assert_eq!(admitted.count(), 7);
-    assert_eq!(worker.admitted(20, 0, 0), 3, "for those who may have it");
+    // Rounded up: a reserve that keeps nothing would be none.
+    assert_eq!(admitted.count(), 6);
+    assert_eq!(worker.admitted(20, 0, 0), 4, "for those who may have it");
 }
 
 #[test]

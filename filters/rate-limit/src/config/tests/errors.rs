@@ -145,14 +145,14 @@ fn a_request_that_could_never_be_admitted_is_an_error() {
         ),
         (
             r#","cost":3,"reserve":{"percent":34,"for":[{"host":"a"}]}"#,
-            "rules[0].limits[1]: can never admit a request of cost 3: at most 2 are admitted at once",
+            "rules[0].limits[1]: can never admit a request of cost 3: at most 1 are admitted at once",
         ),
     ] {
         assert_eq!(refusal(&with_limits(small, rest)), message);
     }
     parse(&with_limits(small, r#","cost":3"#));
     parse(&with_limits(small, r#","cost":3,"overrides":[{"host":"a","limits":"unlimited"}]"#));
-    parse(&with_limits(small, r#","cost":3,"reserve":{"percent":33,"for":[{"host":"a"}]}"#));
+    parse(&with_limits(small, r#","cost":2,"reserve":{"percent":33,"for":[{"host":"a"}]}"#));
     // What the response costs may be more: the bucket owes it.
     parse(&with_limits(small, r#","cost":{"response":[{"status":["5xx"],"cost":50}]}"#));
 }

@@ -117,12 +117,13 @@ fn entries_may_have_ports_and_brackets() {
 }
 
 #[test]
-fn an_entry_that_is_no_address_is_no_client() {
+fn in_place_of_an_entry_that_is_no_address_the_peer_counts_if_it_is_known() {
     for entry in ["unknown", "", " ", "203.0.113", "203.0.113.7.8", "_hidden", "203.0.113.7:x", "[203.0.113.7", "1"] {
-        assert_eq!(client(1, "192.0.2.1:5", &["203.0.113.7", entry]), None, "{entry:?}");
+        assert_eq!(client(1, "192.0.2.1:5", &["203.0.113.7", entry]), some("192.0.2.1"), "{entry:?}");
+        assert_eq!(client(1, "203.0.113.7:0", &["203.0.113.7", entry]), None, "{entry:?}");
         assert_eq!(client(2, "192.0.2.1:5", &["203.0.113.7", entry]), some("203.0.113.7"), "{entry:?}");
     }
-    let broken = call("/").with_source("192.0.2.1:5").with_header("x-forwarded-for", b"\xff, 203.0.113.7\xff");
+    let broken = call("/").with_source("203.0.113.7:0").with_header("x-forwarded-for", b"\xff, 203.0.113.7\xff");
     lacks_by_hops(&broken);
 }
 

@@ -141,8 +141,8 @@ fn a_response_that_cannot_be_charged_is_reported() {
     };
     worker.store.set_broken(true);
     let Worker { policy, store } = &mut worker;
-    assert_eq!(policy.charge(&afterwards, 401, store, Instant::default()), [(0, BROKEN)]);
-    assert_eq!(policy.charge(&afterwards, 200, store, Instant::default()), [], "that costs nothing");
+    assert_eq!(policy.charge(&afterwards, Some(401), store, Instant::default()), [(0, Err(BROKEN))]);
+    assert_eq!(policy.charge(&afterwards, Some(200), store, Instant::default()), [(0, Ok(()))], "that costs nothing");
 }
 
 #[test]
@@ -165,4 +165,18 @@ fn a_raised_limit_refills_at_once_where_failures_cost() {
     assert_eq!(new.denial(&call("/"), 0), (0, SECOND));
     assert_eq!(new.denial(&call("/"), SECOND / 2), (0, SECOND / 2), "asking does not put it off");
     assert!(new.admits(&call("/"), SECOND), "as it was told");
+}
+
+#[test]
+fn a_request_whose_response_never_comes_costs_the_most_that_it_could() {
+    let mut worker = worker(&one_rule(
+        r#""cost":{"response":[{"status":["2xx"],"cost":1},{"status":["5xx"],"cost":3}]}"#,
+    ));
+    let Verdict::Admitted(Admitted { afterwards: Some(afterwards), .. }) = worker.decide(&call("/"), 0) else {
+        panic!()
+    };
+    let charged = worker.policy.charge(&afterwards, None, &mut worker.store, Instant::default());
+    assert_eq!(charged, [(0, Ok(()))]);
+    assert!(!worker.admits(&call("/"), 3 * MINUTE - 1));
+    assert!(worker.admits(&call("/"), 3 * MINUTE));
 }

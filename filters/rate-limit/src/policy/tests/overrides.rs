@@ -102,3 +102,19 @@ fn the_slots_of_overrides_are_counted_with_the_others() {
     worker.admitted(&with("2").with_authority("a"), 1, 0);
     assert_eq!(worker.policy.noticed(0).slots, 3);
 }
+
+#[test]
+fn whom_a_rule_is_not_for_the_next_one_is_even_if_it_is_off_or_he_has_no_limits_there() {
+    for first in [
+        r#""mode":"off","#,
+        r#""mode":"shadow","#,
+        r#""overrides":[{"header":{"x-plan":"gold"},"limits":"unlimited"}],"#,
+    ] {
+        let mut worker = worker(&format!(
+            r#"{{"rules":[
+                {{"name":"keys",{first}"key":[{{"header":"x-key","missing":"skip"}}],"limits":[{{"requests":9,"per":"1m"}}]}},
+                {{"name":"rest","limits":[{{"requests":1,"per":"1m"}}]}}]}}"#
+        ));
+        assert_eq!(worker.admitted(&call("/").with_header("x-plan", "gold"), 10, 0), 1, "{first}");
+    }
+}

@@ -125,3 +125,24 @@ fn headers_for_all_replies_wait_for_the_response() {
     worker.respond(Verdict::Admitted(Admitted { afterwards: Some(afterwards), ..Admitted::default() }), 500, 0);
     assert_eq!(worker.store.calls(), 0, "there is nothing to charge");
 }
+
+#[test]
+fn what_is_left_is_said_as_it_is_for_this_caller_and_this_cost() {
+    let mut worker = worker(
+        r#"{"filterState":"all","rules":[{"name":"a","headers":"all","cost":2,"limits":[{"requests":10,"per":"1m"}],
+            "reserve":{"percent":40,"for":[{"host":"named"}]}}]}"#,
+    );
+    let mut said = |request: &Call| match worker.decide(request, 0) {
+        Verdict::Admitted(Admitted { remaining, afterwards: Some(afterwards), .. }) => {
+            let header = afterwards.headers.iter().find(|(name, _)| name == "ratelimit").unwrap().1.clone();
+            (remaining.unwrap(), header)
+        }
+        verdict => panic!("{verdict:?}"),
+    };
+    // Of ten, four are kept for others.
+    assert_eq!(said(&call("/")), (2, "\"a\";r=4;t=6".to_owned()));
+    assert_eq!(said(&call("/")), (1, "\"a\";r=2;t=6".to_owned()));
+    assert_eq!(said(&call("/")), (0, "\"a\";r=0;t=6".to_owned()));
+    assert_eq!(said(&call("/").with_authority("named")), (1, "\"a\";r=2;t=6".to_owned()));
+    assert!(!worker.admits(&call("/"), 0));
+}

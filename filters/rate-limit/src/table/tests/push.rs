@@ -128,3 +128,22 @@ fn old_and_new_configuration_side_by_side_give_nothing_away() {
     assert!(by_old * 7 + by_new * 9 <= 63, "{by_old} of 9 and {by_new} of 7");
     assert!(by_old + by_new >= 6);
 }
+
+#[test]
+fn a_changed_limit_goes_on_from_its_own_level_not_from_another_ones() {
+    let store = Store::default();
+    let burst = |requests, period, burst| Limit { burst: tollgate::config::Count::new(burst).unwrap(), ..per(requests, period) };
+    // The period of the second limit before is that of the first one afterwards.
+    let (minutes, spread) = ([per(100, MINUTE), per(400, 5 * MINUTE)], [per(100, 5 * MINUTE), per(400, 25 * MINUTE)]);
+    assert_eq!(Worker::single(&store, &minutes).admitted(500, 0, 0), 100);
+    assert_eq!(Worker::single(&store, &spread).admitted(500, 0, 0), 0);
+    // Two of one period, of which the first stays.
+    let store = Store::default();
+    let (old, new) = ([burst(1000, MINUTE, 2), per(50, MINUTE)], [burst(1000, MINUTE, 2), per(51, MINUTE)]);
+    let mut worker = Worker::single(&store, &old);
+    let admitted: usize = (0..60).map(|tenth| worker.admitted(2, 0, tenth * SECOND / 10)).sum();
+    assert_eq!(admitted, 50 + 4, "the second is empty");
+    let mut worker = Worker::single(&store, &new);
+    let admitted: usize = (60..120).map(|tenth| worker.admitted(2, 0, tenth * SECOND / 10)).sum();
+    assert!(admitted <= 6, "what refills in six seconds: {admitted}");
+}
