@@ -76,8 +76,8 @@ config_struct! {
         /// shadow mode. 100 unless given.
         pub enforce_percent: Option<Whole<0, 100>> = optional("enforcePercent"),
         /// How many slots the table of buckets has, where there is a `key`. Choose twice as many as there are callers at
-        /// once; those who find none free share one overflow bucket. 8192 unless given; changing it starts the buckets
-        /// anew.
+        /// once; those who find none free share one overflow bucket. 8192 unless given; with another number
+        /// most callers start with full buckets.
         pub slots: Option<Whole<16, 1_048_576>> = optional("slots"),
         /// Which replies carry `RateLimit` and `RateLimit-Policy`. `limited` unless given; `all` needs the module
         /// `rate-limit-response.wasm`.

@@ -4,7 +4,11 @@
 
 use tollgate::{name::Name, time::Duration, time::Instant};
 
-use crate::{bucket::Limit, config::LimitConfig, table::{Charge, Levels}};
+use crate::{
+    bucket::Limit,
+    config::LimitConfig,
+    table::{Charge, Levels},
+};
 
 /// Headers, in order.
 pub type Headers = Vec<(String, String)>;

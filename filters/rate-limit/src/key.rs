@@ -101,9 +101,7 @@ pub fn value_of(part: &Part, request: &impl Request, matches: &[RouteMatch]) -> 
             (!values.is_empty()).then(|| values.join(&b','))
         }
         Part::Cookie(name) => cookie(&request.header("cookie"), name.as_bytes()),
-        Part::Query(name) => {
-            route::query_parameter(request, name).map(String::into_bytes)
-        }
+        Part::Query(name) => route::query_parameter(request, name).map(String::into_bytes),
         Part::PathVariable(name) => {
             let path = NormalizedPath::new(request.path()?);
             let mut patterns = matches.iter().flat_map(|matches| &matches.paths);

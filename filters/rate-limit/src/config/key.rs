@@ -75,8 +75,8 @@ config_struct! {
         pub ipv4: Option<Whole<1, 32>> = optional("ipv4"),
         /// How many bits of an IPv6 address count. 64 unless given: that is what one subscriber gets at least.
         pub ipv6: Option<Whole<1, 128>> = optional("ipv6"),
-        /// How many proxies before this one write `X-Forwarded-For` and are trusted to: 1 on a sidecar behind one gateway.
-        /// Unless given, none: then the address is the connection's own, and missing where Envoy takes it from that header.
+        /// How many proxies before this one write `X-Forwarded-For` and are trusted to: 1 on a sidecar behind one gateway,
+        /// and one more than `numTrustedProxies` on an Istio gateway that has it. Unless given, none: then the address is the connection's own, and missing where Envoy takes it from that header.
         pub trusted_hops: Option<Whole<0, 32>> = optional("trustedHops"),
     }
 }

@@ -169,9 +169,8 @@ fn a_raised_limit_refills_at_once_where_failures_cost() {
 
 #[test]
 fn a_request_whose_response_never_comes_costs_the_most_that_it_could() {
-    let mut worker = worker(&one_rule(
-        r#""cost":{"response":[{"status":["2xx"],"cost":1},{"status":["5xx"],"cost":3}]}"#,
-    ));
+    let mut worker =
+        worker(&one_rule(r#""cost":{"response":[{"status":["2xx"],"cost":1},{"status":["5xx"],"cost":3}]}"#));
     let Verdict::Admitted(Admitted { afterwards: Some(afterwards), .. }) = worker.decide(&call("/"), 0) else {
         panic!()
     };

@@ -132,7 +132,10 @@ fn old_and_new_configuration_side_by_side_give_nothing_away() {
 #[test]
 fn a_changed_limit_goes_on_from_its_own_level_not_from_another_ones() {
     let store = Store::default();
-    let burst = |requests, period, burst| Limit { burst: tollgate::config::Count::new(burst).unwrap(), ..per(requests, period) };
+    let burst = |requests, period, burst| Limit {
+        burst: tollgate::config::Count::new(burst).unwrap(),
+        ..per(requests, period)
+    };
     // The period of the second limit before is that of the first one afterwards.
     let (minutes, spread) = ([per(100, MINUTE), per(400, 5 * MINUTE)], [per(100, 5 * MINUTE), per(400, 25 * MINUTE)]);
     assert_eq!(Worker::single(&store, &minutes).admitted(500, 0, 0), 100);
