@@ -124,6 +124,13 @@ fn hosts_ignore_case_port_and_end_dot() {
 }
 
 #[test]
+fn a_host_is_the_one_that_the_rules_see() {
+    for (authority, name) in [("API.example.com.:8443", "api.example.com"), ("[::1]:80", "[::1]"), ("", "")] {
+        assert_eq!(host(authority.as_bytes()), name.as_bytes(), "{authority}");
+    }
+}
+
+#[test]
 fn what_is_no_plain_host_is_ambiguous_and_falls_under_the_rule_of_the_host_in_it() {
     let table = table(json!([[{"hosts": ["api.example.com"]}], []]));
     for (authority, rule) in [
@@ -134,12 +141,31 @@ fn what_is_no_plain_host_is_ambiguous_and_falls_under_the_rule_of_the_host_in_it
         ("%61pi.example.com", 1),
         ("", 1),
         ("[::1", 1),
+        ("[]", 1),
+        ("[api]", 1),
     ] {
         let found = table.find(&Fake { authority: Some(authority), ..Fake::default() });
         assert_eq!(found, Found { rule: Some(rule), doubt: Some(Doubt::Host) }, "{authority:?}");
     }
     let long: &'static str = String::leak("a".repeat(60_000));
     assert_eq!(table.find(&Fake { authority: Some(long), ..Fake::default() }).doubt, Some(Doubt::Host));
+}
+
+#[test]
+fn an_exemption_takes_what_has_one_reading_and_none_takes_nothing() {
+    let exempt = parsed(&json!([[{"paths": ["/health"]}, {"hosts": ["a.example.com"]}]])).remove(0);
+    for (path, host, of_exempt) in [
+        ("/health", "b.example.com", true),
+        ("/other", "A.example.com:80", true),
+        ("/other", "b.example.com", false),
+        ("//health", "b.example.com", false),
+        ("//other", "b.example.com", false),
+        ("/other", "x@a.example.com", false),
+    ] {
+        let request = Fake { path: Some(path), authority: Some(host), ..Fake::default() };
+        assert_eq!(RouteTable::of_exemptions(&exempt).takes_for_certain(&request), of_exempt, "{host}{path}");
+        assert!(!RouteTable::of_exemptions(&[]).takes_for_certain(&request), "{host}{path}");
+    }
 }
 
 #[test]

@@ -163,6 +163,19 @@ fn a_denial_says_exactly_when_to_come_back() {
 }
 
 #[test]
+fn of_several_limits_that_deny_the_one_that_denies_longest_is_blamed_or_the_first() {
+    for (limits, blamed) in [
+        ([per(1, 10 * SECOND), per(1, MINUTE)], 1),
+        ([per(1, MINUTE), per(1, 10 * SECOND)], 0),
+        ([per(1, MINUTE), per(1, MINUTE)], 0),
+    ] {
+        let mut worker = Worker::single(&Store::default(), &limits);
+        assert!(worker.admits(0));
+        assert_eq!(denied_until(&worker.take(0)), Some((MINUTE, blamed)), "{limits:?}");
+    }
+}
+
+#[test]
 fn a_cost_is_charged_to_all_limits_or_to_none() {
     let store = Store::default();
     let limits = [per(10, MINUTE), per(6, MINUTE)];

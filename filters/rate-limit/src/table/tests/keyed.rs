@@ -125,3 +125,35 @@ fn a_key_that_has_everything_back_gives_up_its_slot() {
     assert_eq!(worker.table.noticed().slots, 15);
     assert!(!worker.take_of(16, 1, 0).overflowed);
 }
+
+#[test]
+fn a_worker_remembers_many_pages() {
+    let store = Store::default();
+    // There are more than it remembers; each has a place all the same.
+    let mut worker = Worker {
+        store: store.clone(),
+        table: Table::keyed(b"key".to_vec(), vec![per(2, MINUTE)], 1024 * SLOTS as u64),
+    };
+    let keys = [3, 5, 6, 1000];
+    for key in keys {
+        assert_eq!(worker.admitted(3, key, 0), 2);
+    }
+    store.calls();
+    assert!(keys.into_iter().all(|key| !worker.admits_of(key, 0)));
+    assert_eq!(store.calls(), 0);
+    // In the places of the first and the last.
+    assert!(worker.admits_of(3 + 512, 0) && worker.admits_of(1000 - 512, 0));
+    store.calls();
+    assert!(keys.into_iter().all(|key| !worker.admits_of(key, 0)));
+    assert_eq!(store.calls(), 2);
+}
+
+#[test]
+fn a_key_that_is_new_in_a_remembered_page_costs_one_call() {
+    let store = Store::default();
+    let mut worker = Worker::keyed(&store, &[per(9, MINUTE)]);
+    assert_eq!(worker.admitted(3, 1, 0), 3);
+    store.calls();
+    assert!(worker.admits_of(2, 0));
+    assert_eq!(store.calls(), 1);
+}

@@ -58,6 +58,36 @@ fn a_raised_limit_refills_at_once_though_everybody_is_denied() {
 }
 
 #[test]
+fn a_raised_limit_refills_at_once_though_another_worker_writes_first() {
+    let (slow, fast) = ([per(10, 60 * MINUTE)], [per(10, SECOND)]);
+    let take: fn(&mut Worker, u64) -> bool = |worker, now| worker.admits(now);
+    let look: fn(&mut Worker, u64) -> bool = |worker, now| admitted(&worker.look_of(0, now));
+    for asks in [take, look] {
+        let store = Store::default();
+        assert_eq!(Worker::single(&store, &slow).admitted(20, 0, 0), 10);
+        let [(key, value)] = &store.values()[..] else { panic!() };
+        let (key, value) = (key.clone(), value.clone());
+        store.interfere(move |store| store.overwrite(&key, &value));
+        assert!(!asks(&mut Worker::single(&store, &fast), 0));
+        assert!(asks(&mut Worker::single(&store, &fast), SECOND / 10), "ten a second");
+    }
+}
+
+#[test]
+fn a_look_writes_only_a_denial_after_a_push() {
+    let (slow, fast) = ([per(10, 60 * MINUTE)], [per(10, SECOND)]);
+    for (spent, same, pushed) in [(9, 1, 1), (10, 1, 2)] {
+        let store = Store::default();
+        assert_eq!(Worker::single(&store, &slow).admitted(spent, 0, 0), spent as usize);
+        store.calls();
+        Worker::single(&store, &slow).look_of(0, 0);
+        assert_eq!(store.calls(), same, "{spent} spent");
+        Worker::single(&store, &fast).look_of(0, 0);
+        assert_eq!(store.calls(), pushed, "{spent} spent");
+    }
+}
+
+#[test]
 fn a_raised_limit_refills_the_overflow_bucket_at_once_too() {
     let (slow, fast) = ([per(10, 60 * MINUTE)], [per(10, SECOND)]);
     let filled = || {
@@ -94,6 +124,19 @@ fn limits_keep_their_levels_when_they_move_or_go() {
         assert_eq!(Worker::single(&store, &[minute, day]).admitted(200, 0, 0), 50);
         assert_eq!(Worker::single(&store, &pushed).admitted(200, 0, 1), 0, "{pushed:?}");
     }
+}
+
+/// Where carrying over would round: its numbers are as large as a configuration may have.
+#[test]
+fn a_limit_that_stays_keeps_its_level_exactly() {
+    const MOST: u64 = 1_000_000_000_000;
+    let store = Store::default();
+    let large = limit(MOST, 366 * 24 * 60 * MINUTE, MOST);
+    let mut old = Worker::single(&store, &[large, per(MOST, SECOND)]);
+    assert!(admitted(&old.take_of(0, MOST / 10 + 7, 0)));
+    let limits = [large, per(MOST, MINUTE)];
+    let looked = Worker::single(&store, &limits).look_of(0, 0);
+    assert_eq!(remaining(&looked, &limits, 0)[0], MOST - MOST / 10 - 7);
 }
 
 #[test]
