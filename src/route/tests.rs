@@ -296,6 +296,28 @@ fn reads_nothing_when_the_first_rule_takes_everything() {
 }
 
 #[test]
+fn a_variable_has_a_name_of_letters_and_digits() {
+    for path in ["/{}", "/{a b}", "/{é}"] {
+        let refused = refusal(json!([{"paths": [path]}]));
+        let hint = "a variable is letters, digits, `_` and `-` in braces, such as `{id}`";
+        assert_eq!(refused, format!("[0].paths[0]: invalid path `{path}`: {hint}"));
+    }
+}
+
+#[test]
+fn a_pattern_may_be_as_long_and_as_deep_as_is_said() {
+    let of_bytes = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+    let of_segments = |segments: usize| "/a".repeat(segments);
+    for path in [of_bytes(2048), of_segments(64)] {
+        assert_eq!(parsed(&json!([[{"paths": [path]}]])).len(), 1);
+    }
+    let too_long = refusal(json!([{"paths": [of_bytes(2049)]}]));
+    assert_eq!(too_long, "[0].paths[0]: must be at most 2048 bytes, found 2049");
+    let too_deep = refusal(json!([{"paths": [of_segments(65)]}]));
+    assert_eq!(too_deep, "[0].paths[0]: must have at most 64 segments, found 65");
+}
+
+#[test]
 fn says_what_is_wrong_and_where() {
     for (rules, message) in [
         (json!([{"paths": []}]), "[0].paths: must not be empty: leave it out instead"),

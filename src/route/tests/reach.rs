@@ -44,6 +44,15 @@ fn several_rules_can_hide_one_together() {
 }
 
 #[test]
+fn of_several_paths_each_must_be_covered() {
+    for (of_earlier, of_later) in [("/a", "/a/*"), ("/a", "/a/b"), ("/a/{x}", "/a/b/c"), ("/a/b", "/a")] {
+        let hides_both = hides(json!({"paths": ["/x", of_earlier]}), json!({"paths": ["/x", of_later]}));
+        assert!(!hides_both, "{of_earlier} {of_later}");
+    }
+    assert!(hides(json!({"paths": ["/x", "/a/*"]}), json!({"paths": ["/a/b", "/x", "/a"]})));
+}
+
+#[test]
 fn a_wider_path_hides_a_narrower_one() {
     for (earlier, later, expected) in [
         ("/a", "/a", true),
