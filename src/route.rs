@@ -82,8 +82,10 @@ pub fn host(authority: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn query_parameter(request: &impl Request, name: &str) -> Option<String> {
     let mut pairs = raw_parameters(request);
-    let is_plain = |raw: &[u8]| !raw.contains(&b'%') && !raw.contains(&b'+');
-    let found = pairs.find(|(raw, _)| *raw == name.as_bytes() || !is_plain(raw) && path::decode_parameter(raw) == name);
+    let found = pairs.find(|(raw, _)| match raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        true => path::decode_parameter(raw) == name,
+        false => *raw == name.as_bytes(),
+    });
     found.map(|(_, value)| path::decode_parameter(value))
 }
 

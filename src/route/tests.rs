@@ -384,3 +384,21 @@ proptest::proptest! {
         assert_eq!(rule(&table, path), expected);
     }
 }
+
+#[test]
+fn a_parameter_is_found_by_its_decoded_name() {
+    for (path, name, value) in [
+        ("/?a=1&b=2", "b", Some("2")),
+        ("/?a=1&%62=2", "b", Some("2")),
+        ("/?%62x=1&b=2&b=3", "b", Some("2")),
+        ("/?a+b=%31", "a b", Some("1")),
+        ("/?b", "b", Some("")),
+        ("/?%62=1", "%62", None),
+        ("/?a+b=1", "a+b", None),
+        ("/?c=b", "b", None),
+        ("/b", "b", None),
+    ] {
+        let request = Fake { path: Some(path), ..Fake::default() };
+        assert_eq!(query_parameter(&request, name).as_deref(), value, "{path} {name}");
+    }
+}
