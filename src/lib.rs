@@ -3,7 +3,9 @@
 //! Everything here is pure: no clock is read, no socket opened and no proxy called. A filter hands in what it knows
 //! through the traits [`request::Request`] and [`store::SharedStore`], and the time as a [`time::Instant`].
 
+pub mod address;
 pub mod config;
+pub mod glob;
 pub mod logfmt;
 pub mod metadata;
 pub mod name;
@@ -15,3 +17,5 @@ pub mod stats;
 pub mod store;
 pub mod throttle;
 pub mod time;
+pub mod x509;
+pub mod xfcc;

@@ -166,6 +166,23 @@ fn normalize_slowly(path: &[u8]) -> NormalizedPath<'static> {
     NormalizedPath { text: Cow::Owned(format!("/{}", segments.join("/"))), ambiguity }
 }
 
+/// Whether a reader that takes `:path` for a URL may find a host in it: in `//host/path` and its other spellings, and in
+/// `scheme://host/path`.
+#[must_use]
+pub fn may_name_a_host(raw: &[u8]) -> bool {
+    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    // Such a reader overlooks tabs and the ends of lines.
+    let first = |path: &[u8]| path.iter().position(|byte| *byte > b' ');
+    let Some(rest) = path.strip_prefix(b"/") else { return !matches!(path, [] | [b'*']) };
+    let Some(rest) = first(rest).and_then(|first| rest.get(first..)) else { return false };
+    let Some(mut escape) = rest.strip_prefix(b"%") else { return matches!(rest, [b'/' | b'\\', ..]) };
+    while let Some(deeper) = escape.strip_prefix(b"25") {
+        escape = deeper;
+    }
+    // A slash, a backslash, or a character behind which there may be one.
+    matches!(escape, [b'2', b'F' | b'f' | b'0', ..] | [b'5', b'C' | b'c', ..] | [b'0' | b'1', ..])
+}
+
 /// A name or a value of a query, decoded: `+` is a space, and what is not UTF-8 becomes U+FFFD.
 pub(crate) fn decode_parameter(raw: &[u8]) -> String {
     let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
@@ -174,7 +191,7 @@ pub(crate) fn decode_parameter(raw: &[u8]) -> String {
 }
 
 /// Decodes every escape once; `None` when there is none.
-fn decode(bytes: &[u8], note: &mut dyn FnMut(Ambiguity)) -> Option<Vec<u8>> {
+pub(crate) fn decode(bytes: &[u8], note: &mut dyn FnMut(Ambiguity)) -> Option<Vec<u8>> {
     if !bytes.contains(&b'%') {
         return None;
     }
@@ -278,6 +295,18 @@ mod tests {
         assert_eq!(normal("/login%23x").1, Some(Ambiguity::EscapedEnd));
         assert_eq!(normal("/100%"), ("/100%".into(), Some(Ambiguity::BrokenEscape)));
         assert_eq!(normal(""), ("/".into(), Some(Ambiguity::NotAbsolute)));
+    }
+
+    #[test]
+    fn finds_the_paths_in_which_a_reader_of_urls_sees_a_host() {
+        for path in
+            ["//h/x", "/\\h", "\\\\h/x", "///h", "/%2fh", "/%5Ch/x", "/%255ch", "/\t/h", "http://h/x", "h:80", "/%09/h"]
+        {
+            assert!(may_name_a_host(path.as_bytes()), "{path}");
+        }
+        for path in ["", "/", "*", "/x", "/x//h", "/?//h", "/%61//h", "/.//h", "/:80", "/%", "/@h", "/~u", "/\u{e9}"] {
+            assert!(!may_name_a_host(path.as_bytes()), "{path}");
+        }
     }
 
     proptest::proptest! {

@@ -30,6 +30,12 @@ pub trait Request {
     fn property(&self, _path: &[&str]) -> Option<Vec<u8>> {
         None
     }
+
+    /// The elements of an attribute that is a list, or its one value if it is none, or nothing if the proxy does not know
+    /// it. `None` when it can't be read.
+    fn values(&self, path: &[&str]) -> Option<Vec<Vec<u8>>> {
+        Some(self.property(path).into_iter().collect())
+    }
 }
 
 macro_rules! attributes {
@@ -64,6 +70,16 @@ attributes! {
     PeerCertificateValid = ["connection", "peer_certificate_valid"];
     /// The first URI SAN of the peer's certificate.
     UriSanPeerCertificate = ["connection", "uri_san_peer_certificate"];
+    /// The digest of the peer's certificate: SHA-256, in lowercase hexadecimal. Absent if none was presented.
+    PeerCertificateDigest = ["connection", "sha256_peer_certificate_digest"];
+    /// The peer's certificate, PEM in URL encoding. Unknown to Envoys that are older than the attribute.
+    PeerCertificate = ["connection", "peer_certificate"];
+    /// The caller's URI SANs as the tunnel of an ambient mesh has proved them, joined by commas.
+    PeerPrincipal = ["filter_state", "io.istio.peer_principal"];
+    /// The server name that the client asked for in TLS.
+    RequestedServerName = ["connection", "requested_server_name"];
+    /// The port that the connection came to; eight bytes.
+    DestinationPort = ["destination", "port"];
     /// The first URI SAN of the proxy's own certificate.
     UriSanLocalCertificate = ["connection", "uri_san_local_certificate"];
     /// The response's status; eight bytes, zero or absent when there was none.

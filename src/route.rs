@@ -8,9 +8,9 @@ mod tree;
 
 use std::cell::OnceCell;
 
-use self::{pattern::NormalizedHost, tree::PathTree};
+use self::tree::PathTree;
 pub use self::{
-    pattern::{HeaderMatch, HostPattern, Method, PathPattern, QueryMatch, header_name},
+    pattern::{HeaderMatch, HostPattern, Method, NormalizedHost, PathPattern, QueryMatch, header_name},
     reach::{Unreachable, unreachable},
 };
 use crate::{
@@ -47,24 +47,49 @@ impl RouteMatch {
             && self.query.is_empty()
     }
 
-    fn holds_but_for_the_path(
-        &self,
-        request: &impl Request,
-        host: &OnceCell<Option<NormalizedHost>>,
-        query: &OnceCell<Vec<(String, String)>>,
-    ) -> bool {
-        let host = || host.get_or_init(|| request.authority().map(NormalizedHost::new)).as_ref();
+    /// Whether they hold. A doubt if that hangs on which value of a header or parameter is read.
+    fn hold_but_for_the_path(&self, request: &impl Request, seen: &Seen) -> Result<bool, Doubt> {
+        let host = || seen.host.get_or_init(|| request.authority().map(NormalizedHost::new)).as_ref();
         // Case does not count in methods: an application may not care for it either.
         let is_method = |method: &[u8]| self.methods.iter().any(|m| m.as_str().as_bytes().eq_ignore_ascii_case(method));
-        (self.methods.is_empty() || request.method().is_some_and(is_method))
-            && (self.hosts.is_empty()
-                || host().is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(&host.name))))
-            && self.headers.iter().all(|header| header.matches(&request.header(header.name())))
-            && (self.query.is_empty() || {
-                let parameters = query.get_or_init(|| query_parameters(request));
-                self.query.iter().all(|query| query.matches(parameters))
-            })
+        let is_host = |host: &NormalizedHost| self.hosts.iter().any(|pattern| pattern.matches(host));
+        if !(self.methods.is_empty() || request.method().is_some_and(is_method))
+            || !(self.hosts.is_empty() || host().is_some_and(is_host))
+        {
+            return Ok(false);
+        }
+        let headers = all_hold(self.headers.iter().map(|header| header.matches(&request.header(header.name()))));
+        if headers == Some(false) || self.query.is_empty() {
+            return headers.ok_or(Doubt::Header);
+        }
+        let parameters = seen.query.get_or_init(|| query_parameters(request));
+        match (headers, all_hold(self.query.iter().map(|query| query.matches(parameters)))) {
+            (_, Some(false)) => Ok(false),
+            (None, _) => Err(Doubt::Header),
+            (_, None) => Err(Doubt::Query),
+            (_, Some(true)) => Ok(true),
+        }
     }
+}
+
+/// What was read of one request for the rules.
+#[derive(Default)]
+struct Seen {
+    host: OnceCell<Option<NormalizedHost>>,
+    query: OnceCell<Vec<(String, String)>>,
+}
+
+/// Whether all conditions hold. `None` if some hold by some of the values alone, and no other one fails.
+fn all_hold(conditions: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for condition in conditions {
+        match condition {
+            Some(true) => {}
+            Some(false) => return condition,
+            None => all = None,
+        }
+    }
+    all
 }
 
 /// The alternatives of a rule; one without any takes every request.
@@ -75,7 +100,7 @@ fn or_everything<'a>(alternatives: &'a [RouteMatch], everything: &'a [RouteMatch
 /// The host in an `:authority`, in lowercase and without port: what the rules see.
 #[must_use]
 pub fn host(authority: &[u8]) -> Vec<u8> {
-    NormalizedHost::new(authority).name.into_bytes()
+    NormalizedHost::new(authority).into_name().into_bytes()
 }
 
 /// The value of the first parameter of that name in the request's query, decoded.
@@ -118,8 +143,12 @@ pub struct Found {
 pub enum Doubt {
     /// The path, and why.
     Path(Ambiguity),
-    /// The host, which is no plain host name.
+    /// The host, which is no plain host name, or of which the path may name another.
     Host,
+    /// A header that is repeated, with values of which some fit a condition.
+    Header,
+    /// A parameter of the query that is repeated, with values of which some fit a condition.
+    Query,
 }
 
 /// Rules in their order, compiled.
@@ -183,14 +212,16 @@ impl RouteTable {
         !self.tree.is_empty()
     }
 
-    /// Finds the first rule that matches. Reads no more of the request than the rules ask for.
+    /// Finds the first rule that matches. Reads no more of the request than the rules ask for, and the path for those that
+    /// ask for the host.
     #[must_use]
     pub fn find(&self, request: &impl Request) -> Found {
         self.find_where(request, |_| true)
     }
 
     /// Finds the first rule that matches and that `takes` it. Asks in the order of the rules, and of each once at most for
-    /// each of its alternatives.
+    /// each of its alternatives, but of none for one that is in doubt: that is a doubt even if its rule would not take the
+    /// request.
     #[must_use]
     pub fn find_where(&self, request: &impl Request, mut takes: impl FnMut(usize) -> bool) -> Found {
         if self.first_matches_all && takes(0) {
@@ -205,17 +236,26 @@ impl RouteTable {
             doubt = path.ambiguity().map(Doubt::Path);
             self.tree.find(&path, &mut candidates);
         }
-        let (host, query) = (OnceCell::new(), OnceCell::new());
+        let seen = Seen::default();
+        let mut disagreement = None;
         let found = candidates.first(|index| {
-            let alternative = self.alternatives.get(index);
-            alternative
-                .filter(|alternative| alternative.conditions.holds_but_for_the_path(request, &host, &query))
-                .filter(|alternative| takes(alternative.rule))
+            let Alternative { rule, conditions } = self.alternatives.get(index)?;
+            match conditions.hold_but_for_the_path(request, &seen) {
+                Ok(holds) => (holds && takes(*rule)).then_some(*rule),
+                Err(doubt) => {
+                    disagreement.get_or_insert((*rule, doubt));
+                    None
+                }
+            }
         });
-        if host.get().and_then(Option::as_ref).is_some_and(|host| host.is_ambiguous) {
+        if let Some(Some(host)) = seen.host.get()
+            && (host.is_ambiguous() || request.path().is_some_and(path::may_name_a_host))
+        {
             doubt.get_or_insert(Doubt::Host);
         }
-        Found { rule: found.map(|alternative| alternative.rule), doubt }
+        // None where the same rule is found whichever value is read.
+        let disagreement = disagreement.filter(|(rule, _)| found != Some(*rule)).map(|(_, doubt)| doubt);
+        Found { rule: found, doubt: doubt.or(disagreement) }
     }
 }
 

@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{Count, Whole};
 use crate::{
+    address::Network,
+    glob::Glob,
     name::Name,
     route::{HeaderMatch, HostPattern, Method, PathPattern, QueryMatch},
     spiffe::TrustDomain,
@@ -93,7 +95,9 @@ text_schema! {
     Duration = "duration", "^([0-9]+(ns|us|ms|s|m|h|d))+$", "`250ms`, `1m`, `1h30m`: at most 366 days";
     HostPattern = "host", "", "`api.example.com`, `*.example.com` or `*`";
     PathPattern = "path", "^(\\*|/.*)$", "`/login`, `/api/*`, `/users/{id}` or `/files/{**}`";
+    Glob = "pattern", "", "a value, `x*`, `*x`, or `*` for whatever is not empty";
     Method = "method", "^[A-Z-]+$", "in capitals, such as `GET`";
+    Network = "network", "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", "`10.0.0.0/8`, `2001:db8::/32`, or one address";
     TrustDomain = "trust domain", "^[a-z0-9._-]{1,255}$", "such as `cluster.local`";
 }
 

@@ -1,5 +1,7 @@
 //! The patterns of a route match, parsed from the configuration.
 
+use std::net::Ipv6Addr;
+
 use crate::{
     config::{ConfigError, FromNode, Node},
     path::NormalizedPath,
@@ -24,10 +26,17 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
-    pub(super) fn matches(&self, host: &str) -> bool {
+    /// Whether it matches `host`; if that is ambiguous, as a lax reader may see it.
+    #[must_use]
+    pub fn matches(&self, host: &NormalizedHost) -> bool {
+        self.matches_name(&host.name)
+    }
+
+    fn matches_name(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(exact) => host == exact,
+            // An IPv6 address has many spellings.
+            Self::Exact(exact) => host == exact || ipv6(exact).is_some_and(|exact| ipv6(host) == Some(exact)),
             Self::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
         }
     }
@@ -37,7 +46,7 @@ impl HostPattern {
         match (self, other) {
             (Self::Any, _) => true,
             (Self::Suffix(suffix), Self::Suffix(longer)) => longer.ends_with(suffix.as_str()),
-            (_, Self::Exact(host)) => self.matches(host),
+            (_, Self::Exact(host)) => self.matches_name(host),
             _ => false,
         }
     }
@@ -61,15 +70,15 @@ impl FromNode for HostPattern {
 
 /// A request's host in the form that patterns are matched against: in lowercase, without port and dots at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NormalizedHost {
-    pub(super) name: String,
-    /// Whether two readers may take it for different hosts.
-    pub(super) is_ambiguous: bool,
+pub struct NormalizedHost {
+    name: String,
+    is_ambiguous: bool,
 }
 
 impl NormalizedHost {
     /// Normalises `:authority`. What is no host is ambiguous, and its name the host that a lax reader may see in it.
-    pub(super) fn new(authority: &[u8]) -> Self {
+    #[must_use]
+    pub fn new(authority: &[u8]) -> Self {
         let Some(text) = core::str::from_utf8(authority).ok().filter(|text| text.len() <= LONGEST_HOST) else {
             return Self { name: String::new(), is_ambiguous: true };
         };
@@ -88,20 +97,30 @@ impl NormalizedHost {
         };
         Self { name, is_ambiguous: !plain }
     }
+
+    /// Whether two readers may take it for different hosts.
+    #[must_use]
+    pub const fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
+    }
+
+    pub(super) fn into_name(self) -> String {
+        self.name
+    }
 }
 
 fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+fn ipv6(name: &str) -> Option<Ipv6Addr> {
+    name.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
 /// Whether it is a host name or an IPv6 address in brackets.
 fn is_host_name(name: &str) -> bool {
     let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let of_ipv6 = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(address) => !address.is_empty() && address.bytes().all(of_ipv6),
-        None => !name.is_empty() && name.bytes().all(of_a_host),
-    }
+    ipv6(name).is_some() || !name.is_empty() && name.bytes().all(of_a_host)
 }
 
 /// A path, in the form that [`crate::path`] brings requests to.
@@ -123,6 +142,18 @@ pub(super) enum Segment {
 }
 
 impl PathPattern {
+    /// Whether it matches `path`.
+    #[must_use]
+    pub fn matches(&self, path: &NormalizedPath<'_>) -> bool {
+        let mut segments = path.segments();
+        let segments_fit = self.segments.iter().all(|pattern| match (pattern, segments.next()) {
+            (Segment::Literal(literal), Some(segment)) => literal == segment,
+            (Segment::Variable(_), Some(_)) => true,
+            (_, None) => false,
+        });
+        segments_fit && (self.prefix || segments.next().is_none())
+    }
+
     /// What `path` has in place of the variable `name`. `None` when the pattern does not match or has no such variable.
     #[must_use]
     pub fn variable<'a>(&self, name: &str, path: &'a NormalizedPath<'_>) -> Option<&'a str> {
@@ -233,7 +264,8 @@ impl FromNode for Method {
     }
 }
 
-/// A condition on a header. When the header is repeated, every value must satisfy it.
+/// A condition on a header. When the header is repeated, every value must satisfy it; if some do and some don't, that is
+/// a doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderMatch {
     name: String,
@@ -247,8 +279,9 @@ impl HeaderMatch {
         &self.name
     }
 
-    pub(super) fn matches(&self, values: &[Vec<u8>]) -> bool {
-        !values.is_empty() && values.iter().all(|value| self.value.matches(value))
+    /// `None` when the values disagree.
+    pub(super) fn matches(&self, values: &[Vec<u8>]) -> Option<bool> {
+        agreed(values.iter().map(|value| self.value.matches(value)))
     }
 
     /// Whether this holds for every request that `other` holds for.
@@ -277,7 +310,7 @@ pub fn header_name(text: &str) -> Result<String, String> {
 }
 
 /// A condition on a parameter of the query, whose name and value are decoded. When it is repeated, every value must
-/// satisfy it.
+/// satisfy it; if some do and some don't, that is a doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryMatch {
     name: String,
@@ -285,9 +318,10 @@ pub struct QueryMatch {
 }
 
 impl QueryMatch {
-    pub(super) fn matches(&self, parameters: &[(String, String)]) -> bool {
-        let mut values = parameters.iter().filter(|(name, _)| *name == self.name).peekable();
-        values.peek().is_some() && values.all(|(_, value)| self.value.matches(value.as_bytes()))
+    /// `None` when the values disagree.
+    pub(super) fn matches(&self, parameters: &[(String, String)]) -> Option<bool> {
+        let values = parameters.iter().filter(|(name, _)| *name == self.name);
+        agreed(values.map(|(_, value)| self.value.matches(value.as_bytes())))
     }
 
     /// Whether this holds for every request that `other` holds for.
@@ -301,6 +335,12 @@ impl FromNode for QueryMatch {
         let (name, value) = ValueMatch::named(node)?;
         Ok(Self { name, value })
     }
+}
+
+/// What all say; no if there are none, and `None` when they disagree.
+fn agreed(mut answers: impl Iterator<Item = bool>) -> Option<bool> {
+    let Some(first) = answers.next() else { return Some(false) };
+    answers.all(|answer| answer == first).then_some(first)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -332,6 +372,7 @@ impl ValueMatch {
             Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
         }
     }
+
     /// Whether this matches every value that `other` matches.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {

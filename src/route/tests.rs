@@ -7,6 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::*;
 use crate::{config, request::Attribute};
 
+mod doubts;
 mod reach;
 
 #[derive(Debug, Default)]
@@ -124,47 +125,25 @@ fn hosts_ignore_case_port_and_end_dot() {
 }
 
 #[test]
+fn a_host_pattern_matches_by_itself_what_a_rule_with_it_matches() {
+    let patterns: Vec<HostPattern> = config::parse(br#"["api.example.com", "*.example.com", "*"]"#).unwrap();
+    for (authority, expected, is_ambiguous) in [
+        ("API.example.com.:8443", [true, true, true], false),
+        ("a.b.example.com", [false, true, true], false),
+        ("example.com", [false, false, true], false),
+        ("user@api.example.com", [true, true, true], true),
+        ("", [false, false, true], true),
+    ] {
+        let host = NormalizedHost::new(authority.as_bytes());
+        let matches: Vec<bool> = patterns.iter().map(|pattern| pattern.matches(&host)).collect();
+        assert_eq!((&matches[..], host.is_ambiguous()), (&expected[..], is_ambiguous), "{authority}");
+    }
+}
+
+#[test]
 fn a_host_is_the_one_that_the_rules_see() {
     for (authority, name) in [("API.example.com.:8443", "api.example.com"), ("[::1]:80", "[::1]"), ("", "")] {
         assert_eq!(host(authority.as_bytes()), name.as_bytes(), "{authority}");
-    }
-}
-
-#[test]
-fn what_is_no_plain_host_is_ambiguous_and_falls_under_the_rule_of_the_host_in_it() {
-    let table = table(json!([[{"hosts": ["api.example.com"]}], []]));
-    for (authority, rule) in [
-        ("api.example.com..", 0),
-        ("api.example.com.:443.", 0),
-        ("user@api.example.com", 0),
-        ("API.example.com:80:80", 1),
-        ("%61pi.example.com", 1),
-        ("", 1),
-        ("[::1", 1),
-        ("[]", 1),
-        ("[api]", 1),
-    ] {
-        let found = table.find(&Fake { authority: Some(authority), ..Fake::default() });
-        assert_eq!(found, Found { rule: Some(rule), doubt: Some(Doubt::Host) }, "{authority:?}");
-    }
-    let long: &'static str = String::leak("a".repeat(60_000));
-    assert_eq!(table.find(&Fake { authority: Some(long), ..Fake::default() }).doubt, Some(Doubt::Host));
-}
-
-#[test]
-fn an_exemption_takes_what_has_one_reading_and_none_takes_nothing() {
-    let exempt = parsed(&json!([[{"paths": ["/health"]}, {"hosts": ["a.example.com"]}]])).remove(0);
-    for (path, host, of_exempt) in [
-        ("/health", "b.example.com", true),
-        ("/other", "A.example.com:80", true),
-        ("/other", "b.example.com", false),
-        ("//health", "b.example.com", false),
-        ("//other", "b.example.com", false),
-        ("/other", "x@a.example.com", false),
-    ] {
-        let request = Fake { path: Some(path), authority: Some(host), ..Fake::default() };
-        assert_eq!(RouteTable::of_exemptions(&exempt).takes_for_certain(&request), of_exempt, "{host}{path}");
-        assert!(!RouteTable::of_exemptions(&[]).takes_for_certain(&request), "{host}{path}");
     }
 }
 
@@ -380,6 +359,9 @@ proptest::proptest! {
             (pattern.len() == segments.len() || prefix && pattern.len() < segments.len())
                 && pattern.iter().zip(&segments).all(|(p, s)| *p == "{*}" || p == s)
         });
+        let one_by_one: Vec<PathPattern> = config::parse(json!(patterns).to_string().as_bytes()).unwrap();
+        let normalized = NormalizedPath::new(path.as_bytes());
+        assert_eq!(one_by_one.iter().position(|pattern| pattern.matches(&normalized)), expected);
         let path: &'static str = String::leak(path);
         assert_eq!(rule(&table, path), expected);
     }
