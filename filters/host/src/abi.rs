@@ -32,6 +32,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_add_header_map_value(map: u32, key: *const u8, key_size: usize, value: *const u8, size: usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, value: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_get_shared_data(
@@ -110,6 +111,11 @@ pub(crate) fn add_header(map: u32, name: &str, value: &str) -> u32 {
     unsafe { proxy_add_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
 }
 
+pub(crate) fn remove_header(map: u32, name: &[u8]) -> u32 {
+    // SAFETY: the host reads within the given bounds.
+    unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) }
+}
+
 pub(crate) fn property(path: &str) -> Result<Vec<u8>, u32> {
     // SAFETY: out-pointers are valid for the call.
     bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
@@ -168,11 +174,20 @@ pub(crate) fn record_metric(id: u32, value: u64) {
     let _ = unsafe { proxy_record_metric(id, value) };
 }
 
+/// Nanoseconds since the start of the monotonic clock.
 pub(crate) fn monotonic_nanos() -> u64 {
-    const MONOTONIC: u32 = 1;
+    clock(1)
+}
+
+/// Nanoseconds since 1970, by the wall clock.
+pub(crate) fn unix_nanos() -> u64 {
+    clock(0)
+}
+
+fn clock(id: u32) -> u64 {
     let mut time = 0;
-    // SAFETY: the out-pointer is valid for the call. Envoy serves this clock always; zero would only deny longer.
-    let _ = unsafe { clock_time_get(MONOTONIC, 0, &mut time) };
+    // SAFETY: the out-pointer is valid for the call. Envoy serves both clocks always; zero would only deny longer.
+    let _ = unsafe { clock_time_get(id, 0, &mut time) };
     time
 }
 

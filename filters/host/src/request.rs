@@ -27,6 +27,23 @@ impl HostRequest {
     }
 }
 
+impl HostRequest {
+    /// Gives the header `name` (lowercase) this value alone, or none. Headers go whose name an application may take for
+    /// `name`: many put `_` or anything but letters and digits for each `-`, as CGI does.
+    ///
+    /// Returns whether there is nothing left of what the client sent.
+    #[must_use]
+    pub fn replace_header(&self, name: &str, value: Option<&str>) -> bool {
+        let Ok(headers) = abi::headers(abi::REQUEST_HEADERS) else { return false };
+        let Some(pairs) = pairs::decode(&headers) else { return false };
+        let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+        let is_taken_for_it = |other: &[u8]| other.iter().map(plain).eq(name.as_bytes().iter().map(plain));
+        let sent = pairs.into_iter().map(|(other, _)| other).filter(|other| is_taken_for_it(other));
+        let is_gone = sent.map(|other| abi::remove_header(abi::REQUEST_HEADERS, other)).all(|status| status == abi::OK);
+        is_gone && value.is_none_or(|value| abi::add_header(abi::REQUEST_HEADERS, name, value) == abi::OK)
+    }
+}
+
 impl Request for HostRequest {
     fn path(&self) -> Option<&[u8]> {
         self.pseudo_header(&self.path, ":path")
@@ -60,5 +77,21 @@ impl Request for HostRequest {
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         abi::property(&path.join("\0")).ok().filter(|value| !value.is_empty())
+    }
+
+    /// The host serialises a list as it does a map, its elements for names; and of a value alone nobody could tell whether it
+    /// is one, but that a list has a first element.
+    fn values(&self, path: &[&str]) -> Option<Vec<Vec<u8>>> {
+        let path = path.join("\0");
+        let value = match abi::property(&path) {
+            Ok(value) => value,
+            Err(abi::NOT_FOUND) => return Some(Vec::new()),
+            Err(_) => return None,
+        };
+        match abi::property(&[&path, "0"].join("\0")) {
+            Err(abi::NOT_FOUND) if value == [0; 4] => Some(Vec::new()),
+            Err(abi::NOT_FOUND) => Some(vec![value]),
+            _ => Some(pairs::decode(&value)?.into_iter().map(|(element, _)| element.to_vec()).collect()),
+        }
     }
 }

@@ -37,6 +37,12 @@ pub fn now() -> Instant {
     Instant::from_nanos(abi::monotonic_nanos())
 }
 
+/// Seconds since 1970, by the host's wall clock.
+#[must_use]
+pub fn unix_seconds() -> u64 {
+    abi::unix_nanos() / 1_000_000_000
+}
+
 /// Puts `value` into the request's filter state as `wasm.<name>`, for access logs and Istio's Telemetry.
 pub fn set_property(name: &str, value: &str) {
     // A failure leaves the log without the value; the reply and the counters say the same.

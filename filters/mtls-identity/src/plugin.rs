@@ -1,72 +1,34 @@
 //! The glue between the policy and Envoy.
 
-use host::{Counter, EncodedHeaders, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root};
-use tollgate::{
-    config::ConfigError,
-    logfmt::Line,
-    request::{Attribute, Direction, Request},
-    stats::stat_name,
-    throttle::Throttle,
-};
+mod decisions;
+mod expiry;
 
+use host::{EncodedHeaders, Flow, Gauge, HostRequest, LocalReply, LogLevel, Plugin, Root};
+use tollgate::{config::ConfigError, logfmt::Line, request::Direction};
+
+use self::{decisions::Decisions, expiry::Expiry};
 use crate::{
-    config::Config,
-    policy::{Allowed, Policy, Reason, Verdict},
+    certificates::Moment,
+    config::{Config, HandOver, Mode},
+    identity::{Caller, Evidence, Identification},
+    policy::{Decision, Policy, Reason, Verdict},
 };
 
 host::export!(MtlsIdentity: on_request_headers);
 
-const DETAILS: &str = "tollgate_identity_denied";
 const PERMISSION_DENIED: u8 = 7;
 
 struct MtlsIdentity {
+    identification: Identification,
+    evidence: Evidence,
     policy: Policy,
-    rules: Vec<Rule>,
-    exempt: Counter,
-    by_default: Counter,
-    outbound: Counter,
+    mode: Mode,
+    check_outbound: bool,
+    hand_over: Option<HandOver>,
+    decisions: Decisions,
+    expiry: Expiry,
     outbound_said: bool,
-    /// Denials that no rule was for.
-    no_rule: Denials,
     info: Gauge,
-}
-
-/// What is recorded of one rule.
-struct Rule {
-    allowed: Counter,
-    denials: Denials,
-}
-
-/// Denials of one rule: for each reason a counter, defined when it first happens, and the pace of its log lines.
-struct Denials {
-    rule: String,
-    reasons: Vec<(Reason, Counter, Throttle)>,
-}
-
-impl Denials {
-    fn new(rule: &str) -> Self {
-        Self { rule: rule.to_owned(), reasons: Vec::new() }
-    }
-
-    /// Counts a denial. If it is to be logged: the number of those that were not since the last one.
-    fn count(&mut self, reason: Reason) -> Option<u64> {
-        let known = self.reasons.iter_mut().find(|(known, ..)| *known == reason);
-        if let Some((_, counter, log)) = known {
-            counter.increment();
-            return log.admit(host::now());
-        }
-        let counter = decisions(&self.rule, "denied", reason.as_str());
-        counter.increment();
-        let mut log = Throttle::default();
-        let suppressed = log.admit(host::now());
-        self.reasons.push((reason, counter, log));
-        suppressed
-    }
-}
-
-fn decisions(rule: &str, decision: &str, reason: &str) -> Counter {
-    let labels = [("rule", rule), ("decision", decision), ("reason", reason)];
-    Counter::define(&stat_name("tollgate_identity_total", &labels))
 }
 
 impl Plugin for MtlsIdentity {
@@ -77,37 +39,50 @@ impl Plugin for MtlsIdentity {
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
         host::log_unreachable_rules(root, Self::NAME, config.warnings());
-        let rule = |name: &str| Rule { allowed: decisions(name, "allowed", "-"), denials: Denials::new(name) };
         Ok(Self {
+            identification: Identification::new(&config),
+            evidence: Evidence::default(),
             policy: Policy::new(&config),
-            rules: config.rules.iter().map(|config| rule(config.name.as_str())).collect(),
-            exempt: decisions("__exempt__", "allowed", "-"),
-            by_default: decisions("__default__", "allowed", "-"),
-            outbound: decisions("__outbound__", "allowed", "-"),
+            mode: config.mode,
+            check_outbound: config.check_outbound,
+            decisions: Decisions::new(&config.rules),
+            expiry: Expiry::default(),
             outbound_said: false,
-            no_rule: Denials::new("__default__"),
             info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
+            hand_over: config.hand_over,
         })
     }
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<()>) {
-        let counter = match self.policy.decide(request) {
-            Verdict::Allowed(Allowed::Rule(rule)) => self.rules.get(rule).map(|rule| rule.allowed),
-            Verdict::Allowed(Allowed::Exempt) => Some(self.exempt),
-            Verdict::Allowed(Allowed::Default) => Some(self.by_default),
-            Verdict::Denied { .. } if Direction::of(request) == Direction::Outbound => {
-                self.say_that_outbound_is_not_checked();
-                Some(self.outbound)
-            }
-            Verdict::Denied { rule, reason } => {
-                let rule = rule.and_then(|rule| self.rules.get_mut(rule)).map(|rule| &mut rule.denials);
-                return (deny(rule.unwrap_or(&mut self.no_rule), reason, request), None);
-            }
-        };
-        if let Some(counter) = counter {
-            counter.increment();
+        // The direction is asked for where it matters alone: it costs a look at the host.
+        let checks_outbound = self.check_outbound;
+        let is_unchecked = || !checks_outbound && Direction::of(request) == Direction::Outbound;
+        if self.hand_over.is_some() && is_unchecked() {
+            return (self.pass_outbound(), None);
         }
-        (Flow::Continue, None)
+        let unix_seconds = i64::try_from(host::unix_seconds()).unwrap_or(i64::MAX);
+        let now = Moment { monotonic: host::now(), unix_seconds };
+        let mut caller = None;
+        let Decision { mut verdict, shadowed } = self.policy.decide(request, || {
+            let found = self.identification.caller(request, &mut self.evidence, now);
+            caller = found.ok();
+            found
+        });
+        let is_identified = caller.is_some();
+        let passes = self.mode == Mode::Shadow || matches!(verdict, Verdict::Allowed(_));
+        if passes && self.hand_over.as_ref().is_some_and(|hand_over| !tell(hand_over, caller, request)) {
+            verdict = Verdict::Denied { rule: None, reason: Reason::HandOverFailed };
+        }
+        if matches!(verdict, Verdict::Denied { .. }) && is_unchecked() {
+            return (self.pass_outbound(), None);
+        }
+        for (rule, outcome) in shadowed {
+            self.decisions.count_shadowed(rule, outcome, request, now.monotonic);
+        }
+        if let Some(expiring) = self.evidence.take_expiring().filter(|_| is_identified) {
+            self.expiry.say(&expiring);
+        }
+        (self.carry_out(verdict, request, now), None)
     }
 
     fn report(&self, in_force: bool) {
@@ -121,27 +96,42 @@ impl Plugin for MtlsIdentity {
 }
 
 impl MtlsIdentity {
-    /// Requests on an outbound listener come from the proxy's own application, without a certificate.
-    fn say_that_outbound_is_not_checked(&mut self) {
-        if !std::mem::replace(&mut self.outbound_said, true) {
-            host::log(LogLevel::Warn, &Line::new("inactive", Self::NAME).field("reason", "outbound_listener"));
+    fn carry_out(&mut self, verdict: Verdict, request: &HostRequest, now: Moment) -> Flow {
+        match verdict {
+            Verdict::Allowed(allowed) => {
+                self.decisions.count_allowed(allowed);
+                Flow::Continue
+            }
+            Verdict::Denied { rule, reason } => {
+                self.decisions.count_denied(self.mode, rule, reason, request, now.monotonic);
+                if self.mode == Mode::Shadow { Flow::Continue } else { reply() }
+            }
         }
+    }
+
+    /// Requests on an outbound listener come from the proxy's own application, without a certificate.
+    fn pass_outbound(&mut self) -> Flow {
+        if !std::mem::replace(&mut self.outbound_said, true) {
+            let line = Line::new("inactive", Self::NAME).field("reason", "outbound_listener");
+            host::log(LogLevel::Warn, &line.field("cure", "checkOutbound"));
+        }
+        self.decisions.count_outbound();
+        Flow::Continue
     }
 }
 
-fn deny(denials: &mut Denials, reason: Reason, request: &HostRequest) -> Flow {
-    if let Some(suppressed) = denials.count(reason) {
-        let peer = request.attribute(Attribute::UriSanPeerCertificate).unwrap_or(b"-");
-        let peer: String = String::from_utf8_lossy(peer).chars().take(256).collect();
-        let line =
-            Line::new("denied", MtlsIdentity::NAME).field("rule", &denials.rule).field("reason", reason.as_str());
-        host::log(LogLevel::Info, &line.field("peer", peer).field("suppressed", suppressed));
+/// Says who calls, where the configuration wants it said. False if what the client claims to be could not be taken out.
+fn tell(hand_over: &HandOver, caller: Option<Caller<'_>>, request: &HostRequest) -> bool {
+    let id = caller.map(|caller| caller.id.to_string());
+    if hand_over.filter_state
+        && let Some(id) = &id
+    {
+        host::set_property("tollgate_identity", id);
     }
-    host::set_property("tollgate_decision", &format!("{DETAILS}:{}", reason.as_str()));
-    reply()
+    hand_over.header.as_ref().is_none_or(|header| request.replace_header(header.as_str(), id.as_deref()))
 }
 
 fn reply() -> Flow {
     let (body, headers) = (b"forbidden\n", &EncodedHeaders::default());
-    LocalReply { status: 403, grpc_status: PERMISSION_DENIED, details: DETAILS, body, headers }.send()
+    LocalReply { status: 403, grpc_status: PERMISSION_DENIED, details: decisions::DENIED, body, headers }.send()
 }

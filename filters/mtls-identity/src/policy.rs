@@ -1,32 +1,58 @@
 //! The decision on one request. Denies unless something says otherwise.
+//!
+//! In this order: what is exempt passes; a caller without an identity that counts is turned away; the first rule that
+//! takes the request decides, unless it passes the request on; what no rule decides, the default does. Whatever a rule
+//! looks at and two readers may understand differently is turned away.
 
 use tollgate::{
     request::Request,
-    route::{Doubt, RouteTable},
-    spiffe::TrustDomain,
+    route::{Doubt, Found, RouteTable},
 };
 
 use crate::{
-    config::{Config, Default, PeerMatch},
-    identity::{self, NoIdentity},
+    conditions,
+    config::{Config, Default, Mode, Otherwise, RuleConfig, When},
+    identity::{Caller, NoIdentity, TrustDomains},
+    peers::Peers,
 };
 
 /// All rules of one configuration.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    trust_domains: Vec<TrustDomain>,
-    require_validated: bool,
+    trust: TrustDomains,
     exempt: RouteTable,
+    enforced: Rules,
+    shadowed: Rules,
+    default: Default,
+}
+
+/// Rules in their order.
+#[derive(Debug, Clone)]
+struct Rules {
     routes: RouteTable,
     rules: Vec<Rule>,
-    default: Default,
 }
 
 #[derive(Debug, Clone)]
 struct Rule {
-    /// Everybody, if not given.
-    allow: Option<Vec<PeerMatch>>,
-    deny: Vec<PeerMatch>,
+    /// Its index in the configuration.
+    index: usize,
+    when: Option<When>,
+    deny: Peers,
+    allow: Peers,
+    otherwise: Otherwise,
+}
+
+/// Whether a rule lets a request pass, or why not.
+pub type Outcome = Result<(), Reason>;
+
+/// What is to be done with a request, and what rules in shadow mode would have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What is to be done.
+    pub verdict: Verdict,
+    /// Each rule in shadow mode that would have decided, and what.
+    pub shadowed: Vec<(usize, Outcome)>,
 }
 
 /// What is to be done with a request.
@@ -57,18 +83,28 @@ pub enum Allowed {
 /// Why a request is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The peer has no identity that counts here.
+    /// The caller has no identity that counts here.
     NoIdentity(NoIdentity),
     /// Two readers may take the path for different ones, and the rules go by path.
     AmbiguousPath,
     /// The host is no plain host name, and the rules go by host.
     AmbiguousHost,
-    /// The rule's `deny` has the peer.
+    /// A header that a rule goes by is repeated, with values of which some fit.
+    AmbiguousHeader,
+    /// A parameter of the query that a rule goes by is repeated, with values of which some fit.
+    AmbiguousQuery,
+    /// The rules go by the client's address, and it is not known.
+    UnknownAddress,
+    /// A claim that the rules go by can't be read.
+    UnreadableClaim,
+    /// The rule's `deny` has the caller.
     DeniedByRule,
-    /// The rule's `allow` does not have the peer.
+    /// The rule's `allow` does not have the caller.
     NotAllowed,
-    /// No rule is for the request.
+    /// No rule decides, and the default denies.
     NoRule,
+    /// The header that says who calls still has what the client wrote there.
+    HandOverFailed,
 }
 
 impl Reason {
@@ -79,9 +115,23 @@ impl Reason {
             Self::NoIdentity(reason) => reason.as_str(),
             Self::AmbiguousPath => "ambiguous_path",
             Self::AmbiguousHost => "ambiguous_host",
+            Self::AmbiguousHeader => "ambiguous_header",
+            Self::AmbiguousQuery => "ambiguous_query",
+            Self::UnknownAddress => "unknown_address",
+            Self::UnreadableClaim => "unreadable_claim",
             Self::DeniedByRule => "denied_by_rule",
             Self::NotAllowed => "not_allowed",
             Self::NoRule => "no_rule",
+            Self::HandOverFailed => "hand_over_failed",
+        }
+    }
+
+    const fn of(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Path(_) => Self::AmbiguousPath,
+            Doubt::Host => Self::AmbiguousHost,
+            Doubt::Header => Self::AmbiguousHeader,
+            Doubt::Query => Self::AmbiguousQuery,
         }
     }
 }
@@ -90,52 +140,128 @@ impl Policy {
     /// Compiles a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let otherwise = if config.rules.is_empty() { Default::Allow } else { Default::Deny };
+        let trust = TrustDomains::new(config);
+        let decides = |rule: &RuleConfig| rule.mode == Mode::Enforce;
+        let otherwise = if config.rules.iter().any(decides) { Default::Deny } else { Default::Allow };
         Self {
-            trust_domains: config.trust_domains.clone(),
-            require_validated: config.require_validated,
             exempt: RouteTable::of_exemptions(&config.exempt),
-            routes: RouteTable::new(config.rules.iter().map(|rule| rule.matches.as_slice())),
-            rules: config
-                .rules
-                .iter()
-                .map(|rule| Rule { allow: rule.allow.clone(), deny: rule.deny.clone() })
-                .collect(),
+            enforced: Rules::new(&config.rules, Mode::Enforce, &trust),
+            shadowed: Rules::new(&config.rules, Mode::Shadow, &trust),
             default: config.default.unwrap_or(otherwise),
+            trust,
         }
     }
 
-    /// Decides on a request.
-    pub fn decide(&self, request: &impl Request) -> Verdict {
-        let denied = |rule, reason| Verdict::Denied { rule, reason };
-
+    /// Decides on a request. `identify` is asked who sends it, unless that does not matter.
+    pub fn decide<'a, R: Request>(
+        &self,
+        request: &R,
+        identify: impl FnOnce() -> Result<Caller<'a>, NoIdentity>,
+    ) -> Decision {
+        let at_once = |verdict| Decision { verdict, shadowed: Vec::new() };
         if self.exempt.takes_for_certain(request) {
-            return Verdict::Allowed(Allowed::Exempt);
+            return at_once(Verdict::Allowed(Allowed::Exempt));
         }
-        let found = self.routes.find(request);
-        let id = match identity::peer(request, &self.trust_domains, self.require_validated) {
-            Ok(id) => id,
-            Err(reason) => return denied(found.rule, Reason::NoIdentity(reason)),
+        let caller = match identify() {
+            Ok(caller) => caller,
+            Err(reason) => {
+                let rule = self.enforced.first(request);
+                return at_once(Verdict::Denied { rule, reason: Reason::NoIdentity(reason) });
+            }
         };
-        match found.doubt {
-            None => {}
-            Some(Doubt::Host) => return denied(found.rule, Reason::AmbiguousHost),
-            Some(Doubt::Path(_)) => return denied(found.rule, Reason::AmbiguousPath),
-        }
-        let Some((index, rule)) = found.rule.and_then(|index| Some((index, self.rules.get(index)?))) else {
-            return match self.default {
+        let (decided, doubt) = self.enforced.judge(request, caller, &self.trust, |_, _| true);
+        let verdict = match (doubt, decided) {
+            (Some(reason), decided) => Verdict::Denied { rule: decided.map(|(rule, _)| rule), reason },
+            (None, Some((rule, Ok(())))) => Verdict::Allowed(Allowed::Rule(rule)),
+            (None, Some((rule, Err(reason)))) => Verdict::Denied { rule: Some(rule), reason },
+            (None, None) => match self.default {
                 Default::Allow => Verdict::Allowed(Allowed::Default),
-                Default::Deny => denied(None, Reason::NoRule),
-            };
+                Default::Deny => Verdict::Denied { rule: None, reason: Reason::NoRule },
+            },
         };
-        let has = |peers: &[PeerMatch]| peers.iter().any(|peer| peer.matches(&id, &self.trust_domains));
-        if has(&rule.deny) {
-            return denied(Some(index), Reason::DeniedByRule);
+        Decision { verdict, shadowed: self.in_shadow(request, caller, decided.map(|(rule, _)| rule)) }
+    }
+
+    /// What the rules in shadow mode before `decider` would have decided, each by itself.
+    fn in_shadow(&self, request: &impl Request, caller: Caller<'_>, decider: Option<usize>) -> Vec<(usize, Outcome)> {
+        let mut shadowed: Vec<(usize, Outcome)> = Vec::new();
+        if self.shadowed.rules.is_empty() {
+            return shadowed;
         }
-        if rule.allow.as_deref().is_some_and(|allow| !has(allow)) {
-            return denied(Some(index), Reason::NotAllowed);
+        let (_, doubt) = self.shadowed.judge(request, caller, &self.trust, |rule, outcome| {
+            let is_reached = decider.is_none_or(|decider| rule < decider);
+            // A rule is asked for each of its alternatives.
+            if is_reached && shadowed.last().is_none_or(|(last, _)| *last != rule) {
+                shadowed.push((rule, outcome));
+            }
+            !is_reached
+        });
+        if let Some(reason) = doubt {
+            shadowed.iter_mut().for_each(|(_, outcome)| *outcome = Err(reason));
         }
-        Verdict::Allowed(Allowed::Rule(index))
+        shadowed
+    }
+}
+
+impl Rules {
+    fn new(rules: &[RuleConfig], mode: Mode, trust: &TrustDomains) -> Self {
+        let of_mode = || rules.iter().enumerate().filter(move |(_, rule)| rule.mode == mode);
+        let compile = |(index, rule): (usize, &RuleConfig)| Rule {
+            index,
+            when: rule.when.clone(),
+            deny: Peers::new(&rule.deny, trust),
+            allow: Peers::new(&rule.allow, trust),
+            otherwise: rule.otherwise(),
+        };
+        Self {
+            routes: RouteTable::new(of_mode().map(|(_, rule)| rule.matches.as_slice())),
+            rules: of_mode().map(compile).collect(),
+        }
+    }
+
+    /// The first rule that is for the request, whoever sends it.
+    fn first(&self, request: &impl Request) -> Option<usize> {
+        Some(self.rules.get(self.routes.find(request).rule?)?.index)
+    }
+
+    /// The first rule that decides and whose outcome `takes` takes; and what of all that was looked at is in doubt.
+    fn judge(
+        &self,
+        request: &impl Request,
+        caller: Caller<'_>,
+        trust: &TrustDomains,
+        mut takes: impl FnMut(usize, Outcome) -> bool,
+    ) -> (Option<(usize, Outcome)>, Option<Reason>) {
+        let mut decided = None;
+        let Found { doubt, .. } = self.routes.find_where(request, |position| {
+            let rule = self.rules.get(position);
+            let outcome = rule.and_then(|rule| Some((rule.index, rule.judge(request, caller, trust)?)));
+            decided = outcome.filter(|(rule, outcome)| takes(*rule, *outcome));
+            decided.is_some()
+        });
+        (decided, doubt.map(Reason::of))
+    }
+}
+
+impl Rule {
+    /// What the rule makes of a request that it matches; `None` if it passes it on.
+    fn judge(&self, request: &impl Request, caller: Caller<'_>, trust: &TrustDomains) -> Option<Outcome> {
+        match self.when.as_ref().map_or(Ok(true), |when| conditions::hold(when, request)) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(doubt) => return Some(Err(doubt)),
+        }
+        if self.deny.have(caller, trust) {
+            return Some(Err(Reason::DeniedByRule));
+        }
+        if self.allow.have(caller, trust) {
+            return Some(Ok(()));
+        }
+        match self.otherwise {
+            Otherwise::Allow => Some(Ok(())),
+            Otherwise::Deny => Some(Err(Reason::NotAllowed)),
+            Otherwise::Next => None,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tollgate::{
 
 pub use self::{
     cost::{CostConfig, HeaderCost, HeaderName, StatusCost, StatusPattern},
-    key::{ClientAddress, Condition, Expected, KeyPart, Missing, Network, Part, Selector, masked},
+    key::{ClientAddress, Condition, Expected, KeyPart, Missing, Part, Selector},
     reply::{Cors, HeaderValue, Headers, WhenLimited},
 };
 use crate::bucket::Limit;

@@ -1,12 +1,10 @@
 //! From a request to the bucket that it is charged to.
 
-use std::{
-    hash::Hasher as _,
-    net::{IpAddr, SocketAddr},
-};
+use std::{hash::Hasher as _, net::IpAddr};
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use tollgate::{
+    address::{client_address, masked},
     path::NormalizedPath,
     request::{Attribute, Request},
     route::{self, RouteMatch},
@@ -14,7 +12,7 @@ use tollgate::{
 };
 
 use crate::{
-    config::{ClientAddress, Condition, Expected, KeyPart, Missing, Part, Selector, masked},
+    config::{ClientAddress, Condition, Expected, KeyPart, Missing, Part, Selector},
     table::BucketId,
 };
 
@@ -72,7 +70,7 @@ impl Key {
 pub fn selects(selector: &Selector, request: &impl Request, matches: &[RouteMatch]) -> bool {
     selector.conditions.iter().all(|Condition { part, expected }| match (part, expected) {
         (Part::ClientAddress(which), Expected::Network(network)) => {
-            client_address(request, which).is_some_and(|address| network.contains(address))
+            client(request, which).is_some_and(|address| network.contains(address))
         }
         (part, Expected::Value(expected)) => {
             value_of(part, request, matches).is_some_and(|value| value == expected.as_bytes())
@@ -88,7 +86,7 @@ pub fn value_of(part: &Part, request: &impl Request, matches: &[RouteMatch]) -> 
         Part::Namespace => principal(request)?.kubernetes().map(|(namespace, _)| namespace.as_bytes().to_vec()),
         Part::Host => request.authority().map(route::host),
         Part::Method => request.method().map(<[u8]>::to_ascii_uppercase),
-        Part::ClientAddress(which) => client_address(request, which).map(|address| {
+        Part::ClientAddress(which) => client(request, which).map(|address| {
             let (ipv4, ipv6) = (which.ipv4.map_or(32, |bits| bits.get()), which.ipv6.map_or(64, |bits| bits.get()));
             let bits = if address.is_ipv4() { ipv4 } else { ipv6 };
             match masked(address, u8::try_from(bits).unwrap_or(u8::MAX)) {
@@ -114,6 +112,11 @@ pub fn value_of(part: &Part, request: &impl Request, matches: &[RouteMatch]) -> 
     }
 }
 
+fn client(request: &impl Request, which: &ClientAddress) -> Option<IpAddr> {
+    let hops = usize::try_from(which.trusted_hops.map_or(0, |hops| hops.get())).unwrap_or(usize::MAX);
+    client_address(request, hops)
+}
+
 /// The identity of the peer's certificate.
 fn principal(request: &impl Request) -> Option<SpiffeId<'_>> {
     SpiffeId::parse(request.attribute(Attribute::UriSanPeerCertificate)?).ok()
@@ -123,37 +126,6 @@ fn principal(request: &impl Request) -> Option<SpiffeId<'_>> {
 fn cookie(headers: &[Vec<u8>], name: &[u8]) -> Option<Vec<u8>> {
     let mut pairs = headers.iter().flat_map(|header| header.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix(b"=")?.to_vec()))
-}
-
-/// The address of the client, by what can be trusted alone.
-///
-/// Envoy says an address from `X-Forwarded-For` without a port (as port 0). Which entry that is depends on its settings,
-/// and on a sidecar it is the peer's word, so it never counts; the entries are counted here, from the right.
-fn client_address(request: &impl Request, which: &ClientAddress) -> Option<IpAddr> {
-    let source = request.attribute(Attribute::SourceAddress).and_then(|source| core::str::from_utf8(source).ok());
-    let source: Option<SocketAddr> = source.and_then(|source| source.parse().ok());
-    let peer = source.filter(|source| source.port() != 0).map(|source| source.ip().to_canonical());
-    let hops = usize::try_from(which.trusted_hops.map_or(0, |hops| hops.get())).unwrap_or(usize::MAX);
-    if hops == 0 {
-        return peer;
-    }
-    // From the right, and no more of them than count: a client may write any number.
-    let headers = request.header("x-forwarded-for");
-    let mut entries = headers.iter().rev().flat_map(|header| header.rsplit(|byte| *byte == b',')).peekable();
-    // A proxy that trusts nobody before it has already written down its peer itself.
-    if peer.is_some() && entries.peek().is_some_and(|last| address(last) == peer) {
-        entries.next();
-    }
-    // Without one, it came by fewer proxies than it should have.
-    entries.nth(hops.saturating_sub(1)).and_then(address).or(peer)
-}
-
-/// An entry of `X-Forwarded-For`: an address, with a port or without.
-fn address(entry: &[u8]) -> Option<IpAddr> {
-    let text = core::str::from_utf8(entry).ok()?.trim();
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]

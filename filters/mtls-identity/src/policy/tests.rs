@@ -1,60 +1,11 @@
-use tollgate::request::Attribute;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::testing::{Call, GATEWAY, decide, outcome};
 
-/// A connection and a request on it.
-#[derive(Clone, Copy)]
-struct Call {
-    path: &'static str,
-    presented: bool,
-    valid: Option<bool>,
-    uri_san: &'static str,
-}
-
-const GATEWAY: &str = "spiffe://cluster.local/ns/titanium-prod/sa/api-gateway";
-const OWN: &str = "spiffe://cluster.local/ns/titanium-prod/sa/load-balancer";
-
-fn call(path: &'static str, uri_san: &'static str) -> Call {
-    Call { path, presented: true, valid: Some(true), uri_san }
-}
-
-impl Request for Call {
-    fn path(&self) -> Option<&[u8]> {
-        Some(self.path.as_bytes())
-    }
-    fn method(&self) -> Option<&[u8]> {
-        Some(b"GET")
-    }
-    fn authority(&self) -> Option<&[u8]> {
-        None
-    }
-    fn header(&self, _: &str) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-    fn attribute(&self, attribute: Attribute) -> Option<&[u8]> {
-        let flag = |value: bool| Some(if value { &[1][..] } else { &[0][..] });
-        match attribute {
-            Attribute::Mtls => flag(self.presented),
-            Attribute::PeerCertificateValid => self.valid.and_then(flag),
-            Attribute::UriSanPeerCertificate => Some(self.uri_san.as_bytes()).filter(|uri| !uri.is_empty()),
-            Attribute::UriSanLocalCertificate => Some(OWN.as_bytes()),
-            _ => None,
-        }
-    }
-}
-
-fn policy(json: &str) -> Policy {
-    Policy::new(&Config::parse(json.as_bytes()).unwrap())
-}
-
-fn reason(policy: &Policy, call: Call) -> Result<Allowed, &'static str> {
-    match policy.decide(&call) {
-        Verdict::Allowed(allowed) => Ok(allowed),
-        Verdict::Denied { reason, .. } => Err(reason.as_str()),
-    }
-}
+mod peers;
+mod when;
 
 const RULES: &str = r#"{
     "trustDomains": ["cluster.local"],
@@ -71,7 +22,6 @@ const RULES: &str = r#"{
 
 #[test]
 fn a_listed_peer_passes_and_others_do_not() {
-    let policy = policy(RULES);
     for (path, peer, expected) in [
         ("/users/1", GATEWAY, Ok(Allowed::Rule(1))),
         ("/users/1", "spiffe://cluster.local/ns/monitoring/sa/prometheus", Ok(Allowed::Rule(1))),
@@ -81,78 +31,116 @@ fn a_listed_peer_passes_and_others_do_not() {
         ("/public", "spiffe://cluster.local/ns/x/sa/y", Ok(Allowed::Rule(2))),
         ("/other", GATEWAY, Err("no_rule")),
     ] {
-        assert_eq!(reason(&policy, call(path, peer)), expected, "{peer} at {path}");
+        assert_eq!(outcome(RULES, &Call::by(path, peer)), expected, "{peer} at {path}");
     }
 }
 
 #[test]
 fn deny_beats_allow() {
-    let policy = policy(RULES);
-    assert_eq!(reason(&policy, call("/admin/x", GATEWAY)), Err("denied_by_rule"));
-    assert_eq!(
-        reason(&policy, call("/admin/x", "spiffe://cluster.local/ns/titanium-prod/sa/auth")),
-        Ok(Allowed::Rule(0))
-    );
+    assert_eq!(outcome(RULES, &Call::by("/admin/x", GATEWAY)), Err("denied_by_rule"));
+    let other = Call::by("/admin/x", "spiffe://cluster.local/ns/titanium-prod/sa/auth");
+    assert_eq!(outcome(RULES, &other), Ok(Allowed::Rule(0)));
 }
 
 #[test]
-fn without_a_verified_identity_nothing_passes_but_what_is_exempt() {
-    let policy = policy(RULES);
-    let good = call("/users/1", GATEWAY);
-    for (call, expected) in [
-        (Call { presented: false, uri_san: "", valid: None, ..good }, "no_mtls"),
-        (Call { uri_san: "", ..good }, "no_san"),
-        (Call { uri_san: "https://cluster.local/ns/a/sa/b", ..good }, "bad_spiffe_id"),
-        (Call { uri_san: "spiffe://cluster.local/", ..good }, "bad_spiffe_id"),
-        (Call { uri_san: "spiffe://evil.example/ns/titanium-prod/sa/api-gateway", ..good }, "foreign_trust_domain"),
+fn without_an_identity_nothing_passes_but_what_is_exempt() {
+    for (call, reason) in [
+        (Call::plain("/users/1"), "no_mtls"),
+        (Call::by("/users/1", ""), "no_san"),
+        (Call::by("/users/1", "spiffe://evil.example/ns/titanium-prod/sa/api-gateway"), "foreign_trust_domain"),
     ] {
-        assert_eq!(reason(&policy, call), Err(expected));
-        assert_eq!(reason(&policy, Call { path: "/health", ..call }), Ok(Allowed::Exempt), "{expected}");
+        let decision = decide(RULES, &call);
+        let Verdict::Denied { rule: Some(1), reason: found } = decision.verdict else { panic!("{decision:?}") };
+        assert_eq!(found.as_str(), reason);
     }
-    // A resumed TLS session, and an Envoy that does not know the attribute.
-    for valid in [Some(false), None] {
-        assert_eq!(reason(&policy, Call { valid, ..good }), Ok(Allowed::Rule(1)));
-    }
-}
-
-#[test]
-fn validation_can_be_demanded_of_every_certificate() {
-    let policy = policy(r#"{"requireValidated":true}"#);
-    let good = call("/", GATEWAY);
-    assert_eq!(reason(&policy, good), Ok(Allowed::Default));
-    for valid in [Some(false), None] {
-        assert_eq!(reason(&policy, Call { valid, ..good }), Err("unverified_certificate"));
-    }
+    let at_admin = decide(RULES, &Call::plain("/admin/x")).verdict;
+    assert!(matches!(at_admin, Verdict::Denied { rule: Some(0), .. }), "{at_admin:?}");
+    assert_eq!(outcome(RULES, &Call::plain("/health")), Ok(Allowed::Exempt));
 }
 
 #[test]
 fn an_ambiguous_path_gets_no_more_than_its_plain_form() {
-    let policy = policy(RULES);
     for path in ["/health/..", "/x/../health", "/health%2f..", "//health", "/health;x", "/%2e/health"] {
-        let stranger = Call { presented: false, uri_san: "", valid: None, ..call(path, "") };
-        assert!(reason(&policy, stranger).is_err(), "{path}");
+        assert!(outcome(RULES, &Call::plain(path)).is_err(), "{path}");
     }
     for path in ["/users/..%2fadmin", "/public/../users/1", "/users//1", "/users/1;x", "/users\\1"] {
-        assert_eq!(reason(&policy, call(path, GATEWAY)), Err("ambiguous_path"), "{path}");
+        assert_eq!(outcome(RULES, &Call::by(path, GATEWAY)), Err("ambiguous_path"), "{path}");
     }
-    assert_eq!(reason(&policy, call("/%75sers/1?x=..", GATEWAY)), Ok(Allowed::Rule(1)));
+    assert_eq!(outcome(RULES, &Call::by("/%75sers/1?x=..", GATEWAY)), Ok(Allowed::Rule(1)));
 }
 
 #[test]
 fn the_empty_configuration_wants_an_identity_of_the_proxys_own_trust_domain() {
-    let policy = policy("");
-    assert_eq!(reason(&policy, call("/a%2fb", GATEWAY)), Ok(Allowed::Default));
-    let foreign = call("/", "spiffe://evil.example/ns/a/sa/b");
-    assert_eq!(reason(&policy, foreign), Err("foreign_trust_domain"));
-    assert_eq!(reason(&policy, Call { presented: false, uri_san: "", ..foreign }), Err("no_mtls"));
+    assert_eq!(outcome("", &Call::by("/a%2fb", GATEWAY)), Ok(Allowed::Default));
+    assert_eq!(outcome("", &Call::by("/", "spiffe://evil.example/ns/a/sa/b")), Err("foreign_trust_domain"));
+    assert_eq!(outcome("", &Call::plain("/")), Err("no_mtls"));
 }
 
 #[test]
 fn the_default_can_be_said() {
-    let allow = policy(
-        r#"{"default":"allow","rules":[{"name":"a","match":[{"paths":["/a"]}],"deny":[{"namespaces":["*"]}]}]}"#,
-    );
-    assert_eq!(reason(&allow, call("/b", GATEWAY)), Ok(Allowed::Default));
-    assert_eq!(reason(&allow, call("/a", GATEWAY)), Err("denied_by_rule"));
-    assert_eq!(reason(&policy(r#"{"default":"deny"}"#), call("/", GATEWAY)), Err("no_rule"));
+    let allow =
+        r#"{"default":"allow","rules":[{"name":"a","match":[{"paths":["/a"]}],"deny":[{"namespaces":["*"]}]}]}"#;
+    assert_eq!(outcome(allow, &Call::by("/b", GATEWAY)), Ok(Allowed::Default));
+    assert_eq!(outcome(allow, &Call::by("/a", GATEWAY)), Err("denied_by_rule"));
+    assert_eq!(outcome(r#"{"default":"deny"}"#, &Call::by("/", GATEWAY)), Err("no_rule"));
+}
+
+#[test]
+fn a_rule_passes_on_whom_it_does_not_name_if_it_says_so() {
+    let config = r#"{"trustDomains": ["cluster.local"], "rules": [
+        {"name": "never", "deny": [{"namespaces": ["banned"]}], "otherwise": "next"},
+        {"name": "readers", "match": [{"paths": ["/posts/*"]}], "allow": [{"namespaces": ["web"]}], "otherwise": "next"},
+        {"name": "writers", "match": [{"paths": ["/posts/{id}"]}], "allow": [{"namespaces": ["editors"]}],
+         "otherwise": "next"},
+        {"name": "closed", "match": [{"paths": ["/closed"]}], "otherwise": "deny"}],
+        "default": "deny"}"#;
+    for (namespace, path, expected) in [
+        ("banned", "/posts/1", Err("denied_by_rule")),
+        ("web", "/posts/1", Ok(Allowed::Rule(1))),
+        ("editors", "/posts/1", Ok(Allowed::Rule(2))),
+        ("editors", "/posts/1/comments", Err("no_rule")),
+        ("web", "/closed", Err("not_allowed")),
+        ("web", "/other", Err("no_rule")),
+    ] {
+        let peer = format!("spiffe://cluster.local/ns/{namespace}/sa/a");
+        assert_eq!(outcome(config, &Call::by(path, &peer)), expected, "{namespace} at {path}");
+    }
+}
+
+#[test]
+fn a_rule_in_shadow_mode_is_as_if_it_were_not_there_and_says_what_it_would_have_done() {
+    let config = r#"{"trustDomains": ["cluster.local"], "rules": [
+        {"name": "a", "match": [{"paths": ["/a/*"]}, {"paths": ["/a/b"]}], "mode": "shadow",
+         "deny": [{"namespaces": ["titanium-prod"]}]},
+        {"name": "b", "mode": "shadow", "allow": [{"namespaces": ["titanium-prod"]}]},
+        {"name": "c", "allow": [{"namespaces": ["titanium-prod"]}]},
+        {"name": "d", "mode": "shadow", "otherwise": "deny"}]}"#;
+    let decision = decide(config, &Call::by("/a/b", GATEWAY));
+    assert_eq!(decision.verdict, Verdict::Allowed(Allowed::Rule(2)));
+    assert_eq!(decision.shadowed, [(0, Err(Reason::DeniedByRule)), (1, Ok(()))]);
+    // Not by a path that it alone looks at.
+    let decision = decide(config, &Call::by("/a%2fb", GATEWAY));
+    assert_eq!(decision.verdict, Verdict::Allowed(Allowed::Rule(2)));
+    let ambiguous = Err(Reason::AmbiguousPath);
+    assert_eq!(decision.shadowed, [(0, ambiguous), (1, ambiguous)]);
+}
+
+#[test]
+fn with_rules_in_shadow_mode_alone_every_verified_peer_passes() {
+    let config = r#"{"rules": [{"name": "a", "mode": "shadow", "otherwise": "deny"}]}"#;
+    let decision = decide(config, &Call::by("/", GATEWAY));
+    assert_eq!(decision.verdict, Verdict::Allowed(Allowed::Default));
+    assert_eq!(decision.shadowed, [(0, Err(Reason::NotAllowed))]);
+    assert_eq!(outcome(config, &Call::plain("/")), Err("no_mtls"));
+}
+
+#[test]
+fn a_header_with_a_second_value_breaks_no_rule() {
+    let config = r#"{"rules": [{"name": "a", "match": [{"headers": [{"name": "x-env", "exact": "prod"}]}],
+        "otherwise": "deny"}], "default": "allow"}"#;
+    let call = Call::by("/", GATEWAY).header_line("x-env", "prod");
+    assert_eq!(outcome(config, &call), Err("not_allowed"));
+    assert_eq!(outcome(config, &call.header_line("x-env", "dev")), Err("ambiguous_header"));
+    let dev = Call::by("/", GATEWAY).header_line("x-env", "dev");
+    assert_eq!(outcome(config, &dev), Ok(Allowed::Default));
 }

@@ -1,8 +1,7 @@
 //! What sets callers apart: the parts of a key, and conditions on them.
 
-use std::net::IpAddr;
-
 use tollgate::{
+    address::Network,
     config::{ConfigError, Fields, FromNode, Node, Whole},
     config_enum, config_struct,
     route::{HostPattern, Method, header_name},
@@ -218,51 +217,6 @@ pub enum Expected {
     Network(Network),
 }
 
-/// A network such as `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// Whether `address` is in it.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        masked(address, self.bits) == masked(self.address, self.bits)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().ok()?;
-        let most: u8 = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
-            None => most,
-        };
-        // As addresses are: an IPv4 network in IPv6 clothes is one.
-        match (address.to_canonical(), bits.checked_sub(96)) {
-            (IpAddr::V4(mapped), Some(bits)) if address.is_ipv6() => Some(Self { address: mapped.into(), bits }),
-            _ => Some(Self { address, bits }),
-        }
-    }
-}
-
-/// The first `bits` of `address`; the rest zero.
-#[must_use]
-pub fn masked(address: IpAddr, bits: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits.into())).unwrap_or(0);
-            IpAddr::V4((address.to_bits() & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
-            IpAddr::V6((address.to_bits() & mask).into())
-        }
-    }
-}
-
 impl FromNode for Selector {
     fn from_node(node: &Node) -> Result<Self, ConfigError> {
         Self::read(node, &[]).map(|(selector, _)| selector)
@@ -323,8 +277,8 @@ impl Part {
                 Expected::Value(format!("spiffe://{principal}"))
             }
             Self::ClientAddress(_) => {
-                let invalid = || format!("invalid network `{text}`: write an address, or one such as 10.0.0.0/8");
-                Expected::Network(Network::parse(text).ok_or_else(invalid)?)
+                let network = Network::from_node(&Node::Text(text.to_owned()));
+                Expected::Network(network.map_err(|error| error.reason)?)
             }
             Self::Host => match HostPattern::from_node(&Node::Text(text.to_owned())).map_err(|error| error.reason)? {
                 HostPattern::Exact(host) => Expected::Value(host),
