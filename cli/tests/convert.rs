@@ -1,4 +1,4 @@
-//! What convert makes of EnvoyFilters, and what it says of each of their fields.
+//! What convert makes of EnvoyFilters and AuthorizationPolicies, and what it says of each of their fields.
 #![expect(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::io::Write as _;
@@ -55,6 +55,73 @@ fn descriptors_for_any_value_become_keys() {
 }
 
 #[test]
+fn policies_of_one_workload_become_one_plugin() {
+    insta::assert_snapshot!("authorization", shown(&convert("authorization.yaml", &[]), "authorization.yaml"));
+}
+
+#[test]
+fn every_field_of_a_policy_is_accounted_for() {
+    let output = convert("authorization-fields.yaml", &[]);
+    insta::assert_snapshot!("authorization_fields", shown(&output, "authorization-fields.yaml"));
+}
+
+#[test]
+fn policies_of_a_mesh_are_united_where_their_workloads_are_known() {
+    let output = convert("authorization-mesh.yaml", &[]);
+    insta::assert_snapshot!("authorization_mesh", shown(&output, "authorization-mesh.yaml"));
+}
+
+#[test]
+fn policies_that_cannot_be_carried_over_are_refused_with_their_place() {
+    let output = convert("authorization-broken.yaml", &[]);
+    insta::assert_snapshot!("authorization_broken", shown(&output, "authorization-broken.yaml"));
+}
+
+#[test]
+fn trust_domains_and_trusted_proxies_are_said_on_the_command_line() {
+    let more = ["-o", "json", "--trust-domain", "new", "--trust-domain", "old", "--trusted-proxies", "2"];
+    let output = convert("authorization-mesh.yaml", &more);
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let named = |name: &str| {
+        let resources = all["resources"].as_array().unwrap().iter();
+        resources
+            .map(|resource| resource["metadata"]["name"].as_str().unwrap())
+            .position(|found| found == name)
+            .unwrap()
+    };
+    let config = |name: &str| &all["resources"][named(name)]["spec"]["pluginConfig"];
+    assert_eq!(config("edge")["trustDomains"], serde_json::json!(["new", "old"]));
+    // The gateway's own entry, and those of two proxies before it.
+    assert_eq!(config("edge")["rules"][0]["when"]["trustedHops"], 3);
+    assert_eq!(config("through-waypoint")["rules"][0]["allow"][0]["principals"][0], "new/ns/shop/sa/web");
+    let notes = all["notes"].as_array().unwrap().iter();
+    let codes: std::collections::BTreeSet<_> = notes.filter_map(|note| note["difference"].as_str()).collect();
+    assert!(codes.contains("identity_required") && codes.contains("later_workloads"), "{codes:?}");
+    for wrong in [["--trust-domain", "a/b"], ["--trust-domain", "A"], ["--trusted-proxies", "32"]] {
+        assert_eq!(convert("authorization-mesh.yaml", &wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_example_in_the_documentation_is_what_the_program_does() {
+    let document = include_str!("../../docs/convert.md");
+    let (_, example) = document.split_once("### Example").unwrap();
+    let blocks: Vec<&str> = example.split("```").skip(1).step_by(2).take(3).collect();
+    let block = |index: usize| blocks[index].split_once('\n').unwrap().1;
+    let mut convert = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .arg("convert")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    convert.stdin.take().unwrap().write_all(block(0).as_bytes()).unwrap();
+    let output = convert.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), block(1));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), block(2));
+}
+
+#[test]
 fn json_has_resources_notes_and_problems() {
     let output = convert("broken.yaml", &["-o", "json"]);
     assert_eq!(output.status.code(), Some(1));
@@ -65,7 +132,7 @@ fn json_has_resources_notes_and_problems() {
     assert_eq!((&problem["line"], &problem["resource"]), (&2.into(), &"EnvoyFilter shop/too-much".into()));
     assert!(problem["cure"].is_string());
     let notes = all["notes"].as_array().unwrap();
-    let policy = notes.iter().find(|note| note["resource"] == "AuthorizationPolicy shop/callers").unwrap();
+    let policy = notes.iter().find(|note| note["resource"] == "PeerAuthentication shop/callers").unwrap();
     assert_eq!(policy["dropped"], true);
     let per = notes.iter().find(|note| note["became"] == "per: 1m").unwrap();
     assert_eq!(per["path"], "spec.configPatches[0].patch.value.typed_config.token_bucket.fill_interval");
@@ -74,7 +141,16 @@ fn json_has_resources_notes_and_problems() {
 #[test]
 fn what_comes_out_is_what_validate_takes() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["platform.yaml", "routes.yaml", "without-effect.yaml", "gateway.yaml", "dynamic.yaml"] {
+    for name in [
+        "platform.yaml",
+        "routes.yaml",
+        "without-effect.yaml",
+        "gateway.yaml",
+        "dynamic.yaml",
+        "authorization.yaml",
+        "authorization-fields.yaml",
+        "authorization-mesh.yaml",
+    ] {
         let file = directory.path().join(name);
         std::fs::write(&file, convert(name, &[]).stdout).unwrap();
         let validated =

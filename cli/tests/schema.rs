@@ -98,6 +98,47 @@ fn rule(field: &str, value: Value) -> Value {
     json!({"rules": [rule]})
 }
 
+fn identity_rule(field: &str, value: Value) -> Value {
+    let mut rule = json!({"name": "a"});
+    rule[field] = value;
+    json!({"trustDomains": ["td"], "federatedTrustDomains": ["other"], "rules": [rule]})
+}
+
+#[test]
+fn every_form_of_an_identity_policy_that_the_parser_takes_is_valid() {
+    let peers = json!([
+        {"principals": ["spiffe://td/ns/*/sa/a"], "notPrincipals": ["other/b"]},
+        {"namespaces": ["*", "a"], "notNamespaces": ["b"], "serviceAccounts": ["a/*"], "notServiceAccounts": ["a/b.c"]},
+        {"trustDomains": ["other"], "notTrustDomains": ["td"]},
+    ]);
+    let when = json!({
+        "notHosts": ["*.a"], "notPaths": ["/a/{b}"], "notMethods": ["GET"], "ports": [1], "notPorts": [65535],
+        "sni": ["*"], "notSni": ["a*"], "clientAddresses": ["10.0.0.0/8", "::1"], "notClientAddresses": ["1.2.3.4"],
+        "trustedHops": 0, "headers": [{"name": "X-A", "values": ["a"], "notValues": ["*b"]}],
+        "jwtClaims": [{"name": "a", "values": ["b"]}, {"name": ["a", "b"], "payload": "p", "notValues": ["c"]}],
+        "requestPrincipals": ["a/*"], "notRequestPrincipals": ["*"],
+    });
+    let configs = [
+        json!({"source": "tls"}),
+        json!({"source": ["forwarded", "tls"], "forwarded": {"by": ["td/a"]}}),
+        json!({"source": "forwarded", "forwarded": {"by": ["td/a"], "hops": 16}}),
+        json!({"requireValidated": true, "requireUnexpired": true, "checkOutbound": true, "mode": "shadow"}),
+        json!({"handOver": {"header": "X-Client"}}),
+        json!({"handOver": {"header": "X-Client", "filterState": true}, "default": "allow"}),
+        identity_rule("allow", peers.clone()),
+        identity_rule("deny", peers),
+        identity_rule("when", when),
+        identity_rule("otherwise", json!("deny")),
+        identity_rule("mode", json!("shadow")),
+    ];
+    let validator = jsonschema::validator_for(&Filter::MtlsIdentity.schema()).unwrap();
+    for config in configs {
+        assert_eq!(parse(Filter::MtlsIdentity, &config), Ok(()), "{config}");
+        let errors: Vec<String> = validator.iter_errors(&config).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{config}: {errors:?}");
+    }
+}
+
 #[test]
 fn every_form_that_the_parser_takes_is_valid() {
     let limit = json!({"requests": 5, "per": "1s", "burst": 5});
@@ -203,6 +244,16 @@ fn what_has_the_wrong_form_is_neither_taken_nor_valid() {
         (Filter::MtlsIdentity, json!({"rules": [{"name": "a", "allow": []}]})),
         (Filter::MtlsIdentity, json!({"rules": [{"name": "a", "allow": [{"namespaces": ["Blog"]}]}]})),
         (Filter::MtlsIdentity, json!({"default": true})),
+        (Filter::MtlsIdentity, json!({"source": []})),
+        (Filter::MtlsIdentity, json!({"source": ["tls", "xfcc"]})),
+        (Filter::MtlsIdentity, json!({"forwarded": {"by": ["td/a"], "hops": 0}})),
+        (Filter::MtlsIdentity, json!({"handOver": {"header": "a b"}})),
+        (Filter::MtlsIdentity, identity_rule("when", json!({"ports": [0]}))),
+        (Filter::MtlsIdentity, identity_rule("when", json!({"headers": [{"values": ["a"]}]}))),
+        (Filter::MtlsIdentity, identity_rule("when", json!({"jwtClaims": [{"name": [], "values": ["a"]}]}))),
+        (Filter::MtlsIdentity, identity_rule("when", json!({"clientAddresses": ["ten"]}))),
+        (Filter::MtlsIdentity, identity_rule("allow", json!([{"serviceAccounts": ["a"]}]))),
+        (Filter::MtlsIdentity, identity_rule("otherwise", json!("pass"))),
         (Filter::RouteMetrics, json!({"routes": [{"match": [{}]}]})),
         (Filter::RouteMetrics, json!({"maxSeries": 0})),
         (Filter::RouteMetrics, json!([])),
@@ -238,7 +289,12 @@ fn unknown_fields() -> Vec<(Filter, &'static str, Value)> {
         (Filter::RateLimit, "/$defs/Cors", rule("whenLimited", json!({"cors": odd()}))),
         (Filter::MtlsIdentity, "", odd()),
         (Filter::MtlsIdentity, "/$defs/RuleConfig", json!({"rules": [odd()]})),
-        (Filter::MtlsIdentity, "/$defs/PeerMatch", json!({"rules": [{"name": "a", "allow": [odd()]}]})),
+        (Filter::MtlsIdentity, "/$defs/Peer", json!({"rules": [{"name": "a", "allow": [odd()]}]})),
+        (Filter::MtlsIdentity, "/$defs/When", identity_rule("when", odd())),
+        (Filter::MtlsIdentity, "/$defs/HeaderValues", identity_rule("when", json!({"headers": [odd()]}))),
+        (Filter::MtlsIdentity, "/$defs/Claim", identity_rule("when", json!({"jwtClaims": [odd()]}))),
+        (Filter::MtlsIdentity, "/$defs/Forwarded", json!({"forwarded": odd()})),
+        (Filter::MtlsIdentity, "/$defs/HandOver", json!({"handOver": odd()})),
         (Filter::MtlsIdentity, "/$defs/RouteMatch", json!({"exempt": [odd()]})),
         (Filter::MtlsIdentity, "/$defs/HeaderMatch", json!({"exempt": [{"headers": [odd()]}]})),
         (Filter::MtlsIdentity, "/$defs/QueryMatch", json!({"exempt": [{"query": [odd()]}]})),

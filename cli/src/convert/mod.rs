@@ -1,8 +1,9 @@
 //! `tollgate convert`: Istio's and Envoy's own resources to Tollgate's, with an account of every field.
 //!
-//! Nothing is carried over in part: a resource of which something can't be is refused, and named with the place. What
-//! did nothing before comes out in shadow mode, so that a conversion never turns away whom nobody was turned away by.
+//! Nothing is carried over in part: a resource of which something can't be is refused, and named with the place. A limit
+//! that did nothing before comes out in shadow mode, so that a conversion never turns away whom nobody was turned away by.
 
+pub mod authorization;
 mod cluster;
 mod envoy_filter;
 mod field;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use self::authorization::Options;
 use self::cluster::Cluster;
 use self::field::Field;
 pub use self::plugin::WasmPlugin;
@@ -26,8 +28,8 @@ use crate::problem::{Origin, Problem, Problems};
 /// What came out.
 #[derive(Debug, Default)]
 pub struct Conversion {
-    /// The new resources, each with the place of the one that it stands for.
-    pub resources: Vec<(Origin, WasmPlugin)>,
+    /// The new resources, each with the places of those that it stands for.
+    pub resources: Vec<(Vec<Origin>, WasmPlugin)>,
     /// What became of every field, and what could not be carried over.
     pub report: Report,
 }
@@ -50,17 +52,23 @@ pub fn convert(arguments: &ConvertArguments) -> Result<bool, Problems> {
             return Err(problems);
         }
     };
-    let mut conversion = convert_documents(read);
+    let trust_domains = Some(arguments.trust_domains.clone()).filter(|domains| !domains.is_empty());
+    let options = Options {
+        trust_domains: trust_domains.unwrap_or_else(|| Options::default().trust_domains),
+        trusted_proxies: arguments.trusted_proxies,
+    };
+    let mut conversion = convert_documents(read, &options);
     conversion.check();
     match arguments.output {
         DocumentFormat::Json => print_json(&conversion),
         DocumentFormat::Yaml => {
             conversion.report.print();
-            for (index, (origin, resource)) in conversion.resources.iter().enumerate() {
+            for (index, (origins, resource)) in conversion.resources.iter().enumerate() {
                 let text = serde_saphyr::to_string(resource)
-                    .map_err(|error| Problem::at(origin, "", format!("can't print the result: {error}")))?;
+                    .map_err(|error| Problem::at(&first(origins), "", format!("can't print the result: {error}")))?;
                 let separator = if index == 0 { "" } else { "---\n" };
-                output::write(&format!("{separator}# Converted from {origin}\n{text}"));
+                let from: String = origins.iter().map(|origin| format!("# Converted from {origin}\n")).collect();
+                output::write(&format!("{separator}{from}{text}"));
             }
         }
     }
@@ -68,15 +76,17 @@ pub fn convert(arguments: &ConvertArguments) -> Result<bool, Problems> {
 }
 
 /// Converts the resources among the documents that can be, and says of the others that they are not.
-pub fn convert_documents(documents: Vec<Document>) -> Conversion {
+pub fn convert_documents(documents: Vec<Document>, options: &Options) -> Conversion {
     let mut conversion = Conversion::default();
-    let (known, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(is_convertible);
+    let (filters, others): (Vec<_>, Vec<_>) = documents.into_iter().partition(|document| is(document, FILTER));
+    let (policies, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|document| is(document, POLICY));
     let (workloads, others): (Vec<_>, Vec<_>) = others.into_iter().partition(Cluster::takes);
     let report = &mut conversion.report;
+    let unknown = "is none of the kinds that are converted: EnvoyFilter, AuthorizationPolicy";
     for (document, reason) in workloads
         .iter()
         .map(|document| (document, "read for the pods' labels and ports"))
-        .chain(others.iter().map(|document| (document, "is none of the kinds that are converted: EnvoyFilter")))
+        .chain(others.iter().map(|document| (document, unknown)))
     {
         report.turn_to(&document.origin);
         report.dropped(&Field::new(&document.value, ""), reason);
@@ -85,39 +95,49 @@ pub fn convert_documents(documents: Vec<Document>) -> Conversion {
         report.problems.extend(problems);
         Cluster::default()
     });
-    let filters = envoy_filter::Filters::of(&known);
-    for document in &known {
+    let known = envoy_filter::Filters::of(&filters);
+    for document in &filters {
         report.turn_to(&document.origin);
         let before = report.problems.len();
-        let plugins = envoy_filter::convert(document, &filters, &cluster, report);
+        let plugins = envoy_filter::convert(document, &known, &cluster, report);
         if report.problems.len() == before {
-            let placed = plugins.into_iter().map(|plugin| (document.origin.clone(), plugin));
+            let placed = plugins.into_iter().map(|plugin| (vec![document.origin.clone()], plugin));
             conversion.resources.extend(placed);
         }
     }
+    let policies: Vec<&Document> = policies.iter().collect();
+    conversion.resources.extend(authorization::convert(&policies, &cluster, options, report));
     if conversion.resources.is_empty() && report.problems.is_empty() {
-        let problem = Problem::new("nothing to convert: what was read has no EnvoyFilter with a local rate limit");
-        report.problems.push(problem.cure("name the file that has it: -f FILE"));
+        let reason = "nothing to convert: what was read has no EnvoyFilter with a local rate limit, and no \
+                      AuthorizationPolicy";
+        report.problems.push(Problem::new(reason).cure("name the file that has it: -f FILE"));
     }
     conversion
 }
 
-/// Whether documents of this kind are converted.
-fn is_convertible(document: &Document) -> bool {
+/// Kinds that are converted, each with the beginning of its apiVersion.
+const FILTER: (&str, &str) = ("EnvoyFilter", "networking.istio.io/");
+const POLICY: (&str, &str) = ("AuthorizationPolicy", "security.istio.io/");
+
+fn is(document: &Document, (kind, group): (&str, &str)) -> bool {
     let text = |key: &str| document.value.get(key).and_then(Value::as_str).unwrap_or_default();
-    text("kind") == "EnvoyFilter" && text("apiVersion").starts_with("networking.istio.io/")
+    text("kind") == kind && text("apiVersion").starts_with(group)
 }
 
 impl Conversion {
     /// Has the filter's own parser read every new configuration, and takes out those that it refuses.
     pub fn check(&mut self) {
-        for (origin, resource) in std::mem::take(&mut self.resources) {
-            match resource.check(&origin) {
-                Ok(()) => self.resources.push((origin, resource)),
+        for (origins, resource) in std::mem::take(&mut self.resources) {
+            match resource.check(&first(&origins)) {
+                Ok(()) => self.resources.push((origins, resource)),
                 Err(problem) => self.report.problems.push(problem),
             }
         }
     }
+}
+
+fn first(origins: &[Origin]) -> Origin {
+    origins.first().cloned().unwrap_or_default()
 }
 
 fn print_json(conversion: &Conversion) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::field::Field;
-use super::super::plugin::ValueCondition;
+use super::super::plugin::matching::ValueCondition;
 use super::super::report::Report;
 use super::matching::{self, Conditions, Refusal};
 

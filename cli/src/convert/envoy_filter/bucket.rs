@@ -1,7 +1,7 @@
 //! `TokenBucket`, as a limit.
 
 use super::super::field::Field;
-use super::super::plugin::Limit;
+use super::super::plugin::rate_limit::Limit;
 use super::super::report::Report;
 use super::share::{Share, WHOLE};
 

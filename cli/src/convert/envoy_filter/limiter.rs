@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::field::Field;
-use super::super::plugin::{Limit, WhenLimited};
+use super::super::plugin::rate_limit::{Limit, WhenLimited};
 use super::super::report::Report;
 use super::actions::{self, RateLimit};
 use super::share::{self, Share};

@@ -1,7 +1,7 @@
 //! Envoy's matchers of headers and routes, as the conditions of a Tollgate match.
 
 use super::super::field::Field;
-use super::super::plugin::{Match, ValueCondition};
+use super::super::plugin::matching::{Match, ValueCondition};
 
 /// What can't be said in Tollgate's terms: where, why, and what to do instead.
 pub(super) type Refusal<'a> = (Field<'a>, String, &'static str);

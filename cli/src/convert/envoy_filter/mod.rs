@@ -122,7 +122,7 @@ pub(super) fn convert(
     let several = plugins.len() > 1;
     let named = plugins.into_iter().map(|(suffix, phase, traffic, config)| {
         let name = if several { format!("{}-{suffix}", metadata.name) } else { metadata.name.clone() };
-        let mut plugin = WasmPlugin::new(Metadata { name, ..metadata.clone() }, phase, traffic, config);
+        let mut plugin = WasmPlugin::rate_limit(Metadata { name, ..metadata.clone() }, phase, traffic, config);
         plugin.spec.selector =
             Some(Selector { match_labels: selector.clone() }).filter(|selector| !selector.match_labels.is_empty());
         plugin.spec.target_refs = target_refs.as_ref().map(|refs| refs.value.clone());

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use super::super::field::Field;
-use super::super::plugin::WhenLimited;
+use super::super::plugin::rate_limit::WhenLimited;
 use super::super::report::Report;
 
 /// Envoy's status, and the least that it takes in place of it.

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::super::field::Field;
-use super::super::plugin::{Match, PluginConfig, Port as PluginPort, Rule, Traffic};
+use super::super::plugin::matching::Match;
+use super::super::plugin::rate_limit::{Config, Rule};
+use super::super::plugin::{Port as PluginPort, Traffic};
 use super::super::report::Report;
 use super::actions;
 use super::limiter::{self, Descriptor, Limiter};
@@ -14,7 +16,7 @@ use super::selection::{Actions, Found, select};
 use super::{Filters, Side, Workload};
 
 /// What tells it from its siblings, its phase, its traffic and its configuration.
-pub(super) type Plugin = (String, &'static str, Traffic, PluginConfig);
+pub(super) type Plugin = (String, &'static str, Traffic, Config);
 
 /// A message and where it applies.
 struct Source<'p, 'a> {
@@ -112,7 +114,7 @@ fn resolve_ports(side: Side, sources: &mut [Source<'_, '_>], workload: &Workload
     }
 }
 
-fn config(mut sources: Vec<&Source<'_, '_>>, actions: &[Actions<'_, '_>], report: &mut Report) -> PluginConfig {
+fn config(mut sources: Vec<&Source<'_, '_>>, actions: &[Actions<'_, '_>], report: &mut Report) -> Config {
     // Of the routes that patches add in front, the last one ends up first.
     sources.reverse();
     sources.sort_by_key(|source| source.patch.level);
@@ -125,7 +127,7 @@ fn config(mut sources: Vec<&Source<'_, '_>>, actions: &[Actions<'_, '_>], report
         });
     }
     let alone = sources.len() == 1;
-    let mut writer = Writer { config: PluginConfig::default(), names: BTreeSet::new(), is_closed: false };
+    let mut writer = Writer { config: Config::default(), names: BTreeSet::new(), is_closed: false };
     for source in sources {
         if writer.is_closed {
             let reason = "more specific patches replace it everywhere, and Envoy goes by the most specific one";
@@ -159,7 +161,7 @@ enum Beside {
 }
 
 struct Writer {
-    config: PluginConfig,
+    config: Config,
     names: BTreeSet<String>,
     /// Whether a rule takes every request that is left.
     is_closed: bool,

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::super::field::Field;
-use super::super::plugin::Rule;
+use super::super::plugin::rate_limit::Rule;
 use super::super::report::Report;
 
 /// The whole, in the unit in which shares are counted here.
