@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod image;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -30,12 +32,16 @@ pub enum Command {
     Validate(ValidateArguments),
     /// Say what the filters would do with one request, rule by rule, and why
     Explain(ExplainArguments),
-    /// Turn EnvoyFilters with a local rate limit into WasmPlugins, and account for every field
+    /// Turn EnvoyFilters and AuthorizationPolicies into WasmPlugins, and account for every field
     Convert(ConvertArguments),
     /// Print what a filter's pluginConfig may hold, as JSON Schema or for people
     Schema(SchemaArguments),
     /// Show and check what a Wasm module imports and exports
     Inspect(InspectArguments),
+    /// Pack a Wasm module as the OCI image that a WasmPlugin names, without Docker
+    Package(image::PackageArguments),
+    /// Push a Wasm module to a registry, and write its digest into the manifests
+    Push(image::PushArguments),
     /// Start everything, call it as friend and foe, and show what was let through
     Demo(DemoArguments),
     /// Print a completion script for a shell
@@ -251,16 +257,29 @@ pub struct ExplainArguments {
 #[command(after_help = "Examples:\n  \
                         tollgate convert -f envoy-filter.yaml > rate-limit.yaml\n  \
                         tollgate convert -f envoy-filter.yaml -f deployments/ -f services/   (checks labels and ports)\n  \
-                        kubectl get envoyfilters,deployments,services -A -o yaml | tollgate convert\n  \
-                        tollgate convert -f envoy-filter.yaml -o json | jq '.notes[] | select(.attention)'\n\n\
+                        tollgate convert -f policies/ -f deployments/ > mtls-identity.yaml\n  \
+                        kubectl get authorizationpolicies,deployments,gateways -A -o yaml | tollgate convert\n  \
+                        tollgate convert -f policies/ -o json | jq '.notes[] | select(.difference)'\n\n\
                         Standard output has the WasmPlugins, standard error what became of every field: carried over, \
-                        dropped, or to be looked at. What did nothing before (0 % enabled, a patch that matches \
-                        nothing) comes out in shadow mode. An EnvoyFilter of which something can't be carried over is \
-                        refused whole.")]
+                        dropped, different on purpose, or to be looked at. A resource of which something can't be \
+                        carried over is refused whole, with the place and what to do.\n\n\
+                        EnvoyFilters with a local rate limit become rate-limit. What did nothing before (0 % enabled, a \
+                        patch that matches nothing) comes out in shadow mode.\n\n\
+                        AuthorizationPolicies become mtls-identity: one WasmPlugin for the policies of a selector, or of a \
+                        workload where several ALLOW policies meet, which takes the Deployments to know. It allows what \
+                        Istio allows or less, and takes other spellings of a request for the same; codes in parentheses say \
+                        in what it differs, and docs/convert.md has them all. CUSTOM stays with Istio. Apply the WasmPlugins, watch tollgate_identity_total, and delete the \
+                        policies then: while both are there, both must allow.")]
 pub struct ConvertArguments {
     /// File, directory or kustomization to read, or - for standard input; may be given several times [default: -]
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR|-")]
     pub files: Vec<PathBuf>,
+    /// The mesh's trust domain, and then each of its aliases; may be given several times [default: cluster.local]
+    #[arg(long = "trust-domain", value_name = "NAME", value_parser = trust_domain)]
+    pub trust_domains: Vec<String>,
+    /// numTrustedProxies of the gateways, for remoteIpBlocks there
+    #[arg(long = "trusted-proxies", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=31))]
+    pub trusted_proxies: u8,
     /// Form of the output; json has resources, notes and problems in one object
     #[arg(short, long, value_enum, default_value = "yaml")]
     pub output: DocumentFormat,
@@ -349,6 +368,12 @@ fn principal(text: &str) -> Result<String, String> {
     let id = text.strip_prefix("spiffe://").unwrap_or(text);
     tollgate::spiffe::SpiffeId::parse_schemeless(id).map_err(|error| error.to_string())?;
     Ok(format!("spiffe://{id}"))
+}
+
+fn trust_domain(text: &str) -> Result<String, String> {
+    tollgate::spiffe::SpiffeId::parse_schemeless(&format!("{text}/x")).map_err(|error| error.to_string())?;
+    // What a slash would make another path of.
+    if text.contains('/') { Err("a trust domain has no `/`".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 fn source(text: &str) -> Result<SocketAddr, String> {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tollgate_cli::args::{Arguments, Command};
-use tollgate_cli::{convert, demo, explain, inspect, output, render, run, schema, validate};
+use tollgate_cli::{convert, demo, explain, inspect, output, package, push, render, run, schema, validate};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Package(arguments) => package::package(&arguments),
+        Command::Push(arguments) => push::push(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tollgate", &mut script);

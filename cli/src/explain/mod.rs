@@ -2,7 +2,8 @@
 //! looked up in the configuration. There is no state: all buckets are full.
 
 mod curl;
-mod others;
+mod identity;
+mod metrics;
 mod parts;
 mod rate_limit;
 mod request;
@@ -11,6 +12,7 @@ mod show;
 mod store;
 
 use serde::Serialize;
+use serde_json::Value;
 
 pub use self::request::Call;
 use self::request::Path;
@@ -55,8 +57,8 @@ struct Plugin {
 #[serde(rename_all = "camelCase")]
 enum Answer {
     RateLimit(rate_limit::Explained),
-    Identity(others::Identity),
-    Metrics(others::Metrics),
+    Identity(identity::Identity),
+    Metrics(metrics::Metrics),
     /// The filter does nothing here.
     Inactive(String),
 }
@@ -191,11 +193,14 @@ impl Scope {
         let configuration = plugins::handed_over(plugin);
         let answer = match filter {
             Filter::RateLimit => rate_limit::explain(&configuration, &plugin.meta.id(), &seen).map(Answer::RateLimit),
-            Filter::MtlsIdentity if is_gateway => Ok(Answer::Inactive(
-                "a gateway's listeners are outbound, and there mtls-identity enforces nothing".into(),
-            )),
-            Filter::MtlsIdentity => others::identity(&configuration, &seen).map(Answer::Identity),
-            Filter::RouteMetrics => others::metrics(&configuration, &seen).map(Answer::Metrics),
+            Filter::MtlsIdentity
+                if is_gateway && configuration.get("checkOutbound").and_then(Value::as_bool) != Some(true) =>
+            {
+                let why = "a gateway's listeners are outbound, and there mtls-identity needs checkOutbound: true";
+                Ok(Answer::Inactive(why.into()))
+            }
+            Filter::MtlsIdentity => identity::identity(&configuration, &seen).map(Answer::Identity),
+            Filter::RouteMetrics => metrics::metrics(&configuration, &seen).map(Answer::Metrics),
         };
         answer.map_err(|error| Problem::at(&plugin.origin, plugins::in_resource(&error.path), error.reason))
     }

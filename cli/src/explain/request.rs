@@ -75,7 +75,14 @@ impl Call {
             Some(address) => Some(SocketAddr::new(address, 0)),
             None => self.source,
         };
-        Seen { call: self, source: source.map(|source| source.to_string()), local: local.to_owned() }
+        let port = self.attributes.iter().find(|(name, _)| name == "destination.port");
+        Seen {
+            call: self,
+            source: source.map(|source| source.to_string()),
+            local: local.to_owned(),
+            port: port.and_then(|(_, port)| port.parse().ok()).map(u64::to_le_bytes),
+            is_inbound,
+        }
     }
 }
 
@@ -116,7 +123,15 @@ pub(super) struct Seen<'a> {
     call: &'a Call,
     source: Option<String>,
     local: String,
+    /// As the attribute has it.
+    port: Option<[u8; 8]>,
+    is_inbound: bool,
 }
+
+/// In place of the digest of a certificate that nobody has seen.
+const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+const FORWARDED: &str = "x-forwarded-client-cert";
 
 impl Seen<'_> {
     /// Whether Envoy would know the address only from a header.
@@ -144,7 +159,16 @@ impl Request for Seen<'_> {
 
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
         let named = self.call.headers.iter().filter(|(there, _)| there == name);
-        named.map(|(_, value)| value.as_bytes().to_vec()).collect()
+        let mut values: Vec<Vec<u8>> = named.map(|(_, value)| value.as_bytes().to_vec()).collect();
+        // A sidecar adds its own peer to what that one says of its caller.
+        if name == FORWARDED
+            && self.is_inbound
+            && let Some(principal) = &self.call.principal
+        {
+            values.push(format!("By={};Hash={DIGEST};URI={principal}", self.local).into_bytes());
+            values = vec![values.join(&b',')];
+        }
+        values
     }
 
     fn attribute(&self, attribute: Attribute) -> Option<&[u8]> {
@@ -154,7 +178,13 @@ impl Request for Seen<'_> {
             Attribute::UriSanPeerCertificate => principal,
             Attribute::Mtls | Attribute::PeerCertificateValid => Some(if principal.is_some() { &[1] } else { &[0] }),
             Attribute::UriSanLocalCertificate => Some(self.local.as_bytes()),
+            Attribute::PeerCertificateDigest => principal.map(|_| DIGEST.as_bytes()),
             Attribute::RequestMethod => self.method(),
+            Attribute::DestinationPort => self.port.as_ref().map(|port| &port[..]),
+            Attribute::PeerPrincipal | Attribute::RequestedServerName => {
+                let path = attribute.path().join(".");
+                self.call.attributes.iter().find(|(name, _)| *name == path).map(|(_, value)| value.as_bytes())
+            }
             _ => None,
         }
     }

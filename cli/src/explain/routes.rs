@@ -109,5 +109,7 @@ pub(super) fn doubt(doubt: Doubt) -> String {
     match doubt {
         Doubt::Path(ambiguity) => format!("the path is ambiguous: it {}", describe(ambiguity)),
         Doubt::Host => "the host is no plain host name".to_owned(),
+        Doubt::Header => "a header is repeated with values that disagree".to_owned(),
+        Doubt::Query => "a parameter of the query is repeated with values that disagree".to_owned(),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use super::others::{Identity, Metrics, Passed};
+use super::identity::Identity;
+use super::metrics::{Metrics, Passed};
 use super::rate_limit::{Charged, Exempt, Explained, PassedOver, ReplyShown};
 use super::routes::Miss;
 use super::{Answer, Explanation, Plugin};
@@ -155,7 +156,8 @@ impl Page {
         self.passed(&identity.passed_over);
         let decision = match (identity.decision, identity.reason) {
             ("denied", reason) => styled(BAD, format!("denied, {}", reason.unwrap_or_default())),
-            (passes, _) => styled(GOOD, passes),
+            (shadowed, Some(reason)) => styled(DOUBTFUL, format!("{shadowed}, {reason}")),
+            (passes, None) => styled(GOOD, passes),
         };
         self.line(1, "decision", format!("{decision}: {}", identity.why));
     }
@@ -170,6 +172,7 @@ impl Page {
         for rule in rules {
             self.line(1, "passed over", format!("{} {}", rule.at, rule.rule));
             self.misses(&rule.misses);
+            rule.because.iter().for_each(|because| self.more(because));
         }
     }
 }

@@ -7,7 +7,7 @@ use super::Document;
 use crate::problem::{Origin, Problem, Problems};
 
 /// All resources of `bytes`, which came from `file`.
-pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Document>, Problems> {
+pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Vec<Document>, Problems> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Problem::at(&Origin::file(file), "", format!("is not UTF-8 text (byte {})", error.valid_up_to()))
     })?;

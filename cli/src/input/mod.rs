@@ -3,6 +3,8 @@
 mod documents;
 mod kustomization;
 
+pub(crate) use documents::parse;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
