@@ -8,6 +8,11 @@
 #   wasm-tests    Node, and the runner of the tests in wasm
 #   envoy         the Envoys of tests/envoy-versions.txt
 #   tools         kustomize, kubeconform, actionlint, and schemas for the manifests
+#   registry      crane, and the registry that it and the program are tried on
+#   kubernetes    kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and etcd
+#   istio-authz   Istio's own translation of AuthorizationPolicies, for the tests
+#   istio         pilot-discovery, pilot-agent and istioctl
+#   mesh-host     what they want of the machine: a directory, and ports below 1024
 #   cargo-fuzz    and the nightly compiler that it needs, which it does not install
 #   cargo-deny, cargo-mutants, shellcheck, wrk
 #
@@ -262,6 +267,95 @@ setup_tools() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
+# go_programs NAME SOURCE WHAT LDFLAGS [PACKAGE]: the tools that SOURCE/go.mod names, or the program of a directory there, in
+# NAME/bin of the cache.
+go_programs() {
+  local name=$1 source=$root/$2 what=$3 ldflags=$4 package=${5:-tool}
+  command -v go >/dev/null || fail "Go is missing: $name is built with it" "https://go.dev/doc/install"
+  local home=$cache/$name wanted
+  local sources=("$source/go.mod" "$source/go.sum")
+  [[ $package == tool ]] || sources+=("$source/$package"/*.go)
+  wanted=$(cat "${sources[@]}" - <<<"$ldflags" | sha256sum)
+  [[ ! -f $home/built || $(<"$home/built") != "$wanted" ]] || return 0
+  locked "$name"
+  [[ ! -f $home/built || $(<"$home/built") != "$wanted" ]] || return 0
+  rm -rf "$home.new"
+  mkdir -p "$home.new/bin"
+  # With -v, each package that is compiled is a line of the log.
+  build() {
+    export CGO_ENABLED=0 GOWORK=off
+    unset GOOS GOARCH
+    cd "$source" && go build -v -trimpath -ldflags "-s -w $ldflags" -o "$home.new/bin/" "$package"
+  }
+  local packages watcher
+  packages=$(cd "$source" && GOWORK=off go list -deps "$package" 2>"$cache/logs/$name.log" | wc -l) ||
+    fail "what $name is made of can't be downloaded" "$(tail -n 5 "$cache/logs/$name.log")"
+  count_packages "$cache/logs/$name.log" "$packages" &
+  watcher=$!
+  quietly "$name" "$what" build
+  kill "$watcher" 2>/dev/null || true
+  printf '%s\n' "$wanted" >"$home.new/built"
+  rm -rf "$home"
+  mv "$home.new" "$home"
+}
+
+# count_packages LOG TOTAL: says every half minute how many lines the log has, until it is killed or the script has ended.
+count_packages() {
+  local never
+  # Waits without a process of its own, which would outlive this one. Nobody ever writes to this.
+  exec {never}<> <(:)
+  while ! read -r -t 30 -u "$never" && kill -0 $$ 2>/dev/null; do
+    say "  $(wc -l <"$1") of at most $2 packages are compiled"
+  done
+}
+
+setup_registry() {
+  go_programs registry tests/mesh/tools "building crane and a registry: about a minute, once" ""
+}
+
+setup_kubernetes() {
+  local version
+  version=$(sed -n 's|^\tk8s.io/kubernetes \(v[^ ]*\).*|\1|p' "$root/tests/mesh/kubernetes/go.mod")
+  local minor=${version#v*.} stamp=k8s.io/component-base/version
+  go_programs kubernetes tests/mesh/kubernetes "building Kubernetes $version and etcd: 5 to 15 minutes, once" \
+    "-X $stamp.gitVersion=$version -X $stamp.gitMajor=1 -X $stamp.gitMinor=${minor%%.*}"
+  # Its own build calls it otherwise than its package.
+  ln -sfn server "$cache/kubernetes/bin/etcd"
+}
+
+# go vet would compile and look at all of Istio once more, for minutes.
+setup_istio_authz() {
+  go_programs istio-authz tests/istio "building Istio's translation of AuthorizationPolicies: 3 to 6 minutes, once" "" ./authz
+}
+
+setup_istio() {
+  go_programs istio tests/istio "building Istio's programs: 5 to 15 minutes, once" ""
+  # What pilot-agent makes Envoy's bootstrap from; its image has it beside the program.
+  local module
+  [[ -f $cache/istio/envoy_bootstrap.json ]] || {
+    module=$(cd "$root/tests/istio" && GOWORK=off go list -m -f '{{.Dir}}' istio.io/istio)
+    install -m 644 "$module/tools/packaging/common/envoy_bootstrap.json" "$cache/istio/"
+  }
+}
+
+# as_root WHY COMMAND...: as this user if it is root, else with sudo, else says what to run.
+as_root() {
+  local why=$1 sudo=()
+  shift
+  [[ $(id -u) == 0 ]] || sudo=(sudo --non-interactive)
+  "${sudo[@]}" "$@" >"$cache/logs/root.log" 2>&1 || fail "$why. Run this, then the same make again:" "sudo $*"
+}
+
+# Two things that pilot-agent and a Service of port 80 want of the machine, and that only root can give.
+setup_mesh_host() {
+  local modules=/var/lib/istio/data first
+  [[ -w $modules ]] || as_root "pilot-agent keeps modules in $modules, whoever runs it" \
+    install -d -o "$(id -u)" -g "$(id -g)" "$modules"
+  first=$(</proc/sys/net/ipv4/ip_unprivileged_port_start)
+  [[ $(id -u) == 0 ]] || ((first <= 80)) || as_root "Services listen on ports 80 and 443 of loopback addresses" \
+    sysctl --write net.ipv4.ip_unprivileged_port_start=80
+}
+
 setup_shellcheck() { command -v shellcheck >/dev/null || debian "linting shell scripts" shellcheck; }
 
 setup_wrk() { command -v wrk >/dev/null || debian "the benchmark" wrk; }
@@ -271,7 +365,7 @@ main() {
   local piece
   for piece in "$@"; do
     case $piece in
-      wasm | wasm-clippy | wasm-tests | envoy | tools | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | kubernetes | istio-authz | istio | mesh-host | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
       *) fail "no such piece: $piece" ;;
     esac
   done

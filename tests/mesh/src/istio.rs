@@ -1,0 +1,185 @@
+//! Istio: its objects as `istioctl` makes them, and istiod, which listens on its own Service's address.
+
+use std::{net::Ipv4Addr, path::Path, process::Command, time::Duration};
+
+use serde_json::{Value, json};
+use tollgate_tests::client;
+
+use crate::{
+    addresses::{Addresses, free},
+    control_plane::ControlPlane,
+    kubectl::Kubectl,
+    parts,
+    process::Process,
+    wait::until,
+};
+
+/// Istio's namespace.
+pub const NAMESPACE: &str = "istio-system";
+const START: Duration = Duration::from_secs(60);
+
+/// A running istiod.
+pub struct Istiod {
+    process: Process,
+    start: Box<dyn Fn() -> Process + Send + Sync>,
+    ready: std::net::SocketAddr,
+}
+
+/// Number of istiod's Service among the addresses.
+const SERVICE: u8 = 10;
+
+/// What every proxy is told.
+fn operator(istiod: Ipv4Addr, insecure_registries: &str) -> Value {
+    json!({
+        "apiVersion": "install.istio.io/v1alpha1",
+        "kind": "IstioOperator",
+        "spec": {
+            "profile": "default",
+            "meshConfig": {
+                "trustDomain": "cluster.local",
+                // A stock Envoy has none of Istio's own extensions.
+                "defaultProviders": { "metrics": [] },
+                "defaultConfig": {
+                    "discoveryAddress": format!("{istiod}:15012"),
+                    "binaryPath": parts::envoy(),
+                    "proxyBootstrapTemplatePath": parts::bootstrap_template(),
+                    // Nothing here may redirect traffic: Sidecar resources say where proxies listen.
+                    "interceptionMode": "NONE",
+                    "concurrency": 2,
+                    "proxyMetadata": {
+                        "ISTIOD_SAN": "istiod.istio-system.svc",
+                        "CLOUD_PLATFORM": "none",
+                        "PEER_METADATA_DISCOVERY": "false",
+                        "WASM_INSECURE_REGISTRIES": insecure_registries,
+                        "GRPC_XDS_BOOTSTRAP": "",
+                    },
+                },
+            },
+            "values": { "global": { "caAddress": format!("{istiod}:15012") } },
+        },
+    })
+}
+
+impl Istiod {
+    /// Applies Istio's objects, starts istiod and waits until its webhooks are in force.
+    pub async fn start(
+        control_plane: &ControlPlane,
+        state: &Path,
+        logs: &Path,
+        addresses: &Addresses,
+        insecure: &str,
+    ) -> Self {
+        let kubectl = control_plane.kubectl();
+        let address = addresses.service(SERVICE);
+        let operator_file = state.join("istio-operator.json");
+        std::fs::write(&operator_file, operator(address, insecure).to_string()).expect("writable");
+        install(
+            kubectl,
+            &istioctl(kubectl, &["manifest", "generate", "-f", &operator_file.display().to_string()]),
+            address,
+        );
+
+        let token = kubectl.run(&["create", "token", "istiod", "-n", NAMESPACE, "--duration", "24h"]);
+        let kubeconfig = control_plane.pki().kubeconfig_with_token("istiod", &control_plane.url(), token.trim());
+        let ready = free();
+        let (home, logs) = (state.join("istiod"), logs.to_owned());
+        std::fs::create_dir_all(&home).expect("writable");
+        let start = move || {
+            Process::start("istiod", &logs, &parts::istio("pilot-discovery"), |command| {
+                command
+                    .args(["discovery", "--registries=Kubernetes", "--domain=cluster.local"])
+                    .arg(format!("--kubeconfig={}", kubeconfig.display()))
+                    .args([format!("--httpAddr={ready}"), format!("--httpsAddr={address}:443")])
+                    .args([format!("--grpcAddr={address}:15010"), format!("--secureGRPCAddr={address}:15012")])
+                    .arg(format!("--monitoringAddr={address}:15014"))
+                    .current_dir(&home)
+                    .env_clear()
+                    .env("HOME", &home)
+                    .envs([("POD_NAME", "istiod-0"), ("POD_NAMESPACE", NAMESPACE), ("SERVICE_ACCOUNT", "istiod")])
+                    .envs([("REVISION", "default"), ("CLUSTER_ID", "Kubernetes"), ("PILOT_CERT_PROVIDER", "istiod")])
+                    .envs([("PILOT_ENABLE_METADATA_EXCHANGE", "false"), ("PILOT_ENABLE_ALPN_FILTER", "false")]);
+            })
+        };
+        let mut istiod = Self { process: start(), start: Box::new(start), ready };
+        istiod.until_ready().await;
+        // Of a default installation only objects of a revision are validated; users have this one too.
+        istioctl(kubectl, &["tag", "set", "default", "--revision", "default", "--overwrite"]);
+        let (_, _) = until("istiod's webhooks are in force", START, async || {
+            istiod.process.assert_runs();
+            let hooks = kubectl.find(&["validatingwebhookconfigurations,mutatingwebhookconfigurations"])?;
+            let hooks: Vec<&Value> =
+                hooks["items"].as_array()?.iter().flat_map(|hook| hook["webhooks"].as_array()).flatten().collect();
+            let in_force =
+                |hook: &&Value| hook["failurePolicy"] == "Fail" && hook["clientConfig"]["caBundle"].is_string();
+            (!hooks.is_empty() && hooks.iter().all(in_force)).then_some(())
+        })
+        .await;
+        istiod
+    }
+
+    async fn until_ready(&mut self) {
+        let ready = self.ready;
+        until("istiod is ready", START, async || {
+            self.process.assert_runs();
+            client::get(ready, "/ready").await.ok().filter(|answer| answer.status == 200)
+        })
+        .await;
+    }
+
+    /// # Panics
+    /// It has ended.
+    pub fn assert_runs(&mut self) {
+        self.process.assert_runs();
+    }
+
+    /// Kills it, calls `meanwhile`, starts it again and waits until it is ready.
+    pub async fn without<T>(&mut self, meanwhile: impl AsyncFnOnce() -> T) -> T {
+        self.process.end();
+        let result = meanwhile().await;
+        self.process = (self.start)();
+        self.until_ready().await;
+        result
+    }
+}
+
+/// What istioctl prints.
+///
+/// # Panics
+/// It fails: with what it says.
+pub fn istioctl(kubectl: &Kubectl, arguments: &[&str]) -> String {
+    try_istioctl(kubectl, arguments).unwrap_or_else(|said| panic!("istioctl {}: {said}", arguments.join(" ")))
+}
+
+/// What istioctl prints, or what it says is wrong.
+pub fn try_istioctl(kubectl: &Kubectl, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(parts::istio("istioctl"))
+        .arg("--kubeconfig")
+        .arg(kubectl.kubeconfig())
+        .args(arguments)
+        .env_clear()
+        .env("HOME", kubectl.kubeconfig().parent().expect("a directory"))
+        .output()
+        .expect("istioctl runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
+}
+
+/// Istio's objects: the CRDs first, and istiod's Service at an address that is known before.
+fn install(kubectl: &Kubectl, manifests: &str, istiod: Ipv4Addr) {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(manifests).expect("istioctl prints YAML");
+    let (crds, mut others): (Vec<Value>, Vec<Value>) =
+        objects.into_iter().filter(Value::is_object).partition(|object| object["kind"] == "CustomResourceDefinition");
+    for object in &mut others {
+        if object["kind"] == "Service" && object["metadata"]["name"] == "istiod" {
+            object["spec"]["clusterIP"] = json!(istiod.to_string());
+        }
+    }
+    kubectl.run(&["create", "namespace", NAMESPACE]);
+    let apply = |objects: &[Value]| {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
+        kubectl.try_apply(&list, &["--server-side"]).expect("Istio's own objects are taken");
+    };
+    apply(&crds);
+    kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    apply(&others);
+}

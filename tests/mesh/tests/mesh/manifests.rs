@@ -1,0 +1,75 @@
+//! What is applied: taken by everybody who checks, and carried through injection.
+
+use serde_json::{Value, json};
+use tollgate_mesh::{
+    Mesh,
+    istio::{istioctl, try_istioctl},
+    mesh::NAMESPACE,
+};
+
+/// The API server with strict validation, istiod's webhook, and istioctl.
+pub async fn every_checker_takes_the_manifests(mesh: &mut Mesh) {
+    let overlay = mesh.manifests().join("overlays/local").display().to_string();
+    let kubectl = mesh.kubectl();
+    kubectl.run(&["apply", "-k", &overlay, "--dry-run=server", "--validate=strict"]);
+    let built = kubectl.run(&["kustomize", &overlay]);
+    let file = mesh.manifests().join("built.yaml");
+    std::fs::write(&file, &built).expect("writable");
+    let file = file.display().to_string();
+    istioctl(kubectl, &["validate", "-f", &file]);
+    let analyzed = try_istioctl(kubectl, &["analyze", "-n", NAMESPACE, "--failure-threshold", "Error", "-o", "json"]);
+    let analyzed = analyzed.unwrap_or_else(|said| panic!("istioctl analyze: {said}"));
+    assert!(!analyzed.contains("\"level\": \"Error\""), "{analyzed}");
+}
+
+/// The same checkers do refuse: each a mistake that it is there for.
+pub async fn a_mistake_is_refused_before_it_is_stored(mesh: &mut Mesh) {
+    let plugin = |spec: Value| {
+        json!({
+            "apiVersion": "extensions.istio.io/v1alpha1",
+            "kind": "WasmPlugin",
+            "metadata": { "name": "mistaken", "namespace": NAMESPACE },
+            "spec": spec,
+        })
+    };
+    let mistakes = [
+        (plugin(json!({ "url": "oci://a/b:1", "prioritee": 3 })), "unknown field \"spec.prioritee\""),
+        (plugin(json!({ "url": "oci://a/b:1", "phase": "AUTHX" })), "Unsupported value"),
+        (plugin(json!({ "url": "oci://a/b:1", "sha256": "abc" })), "should match"),
+        (plugin(json!({ "url": "ftp://a/b" })), "url must have schema"),
+        (
+            json!({
+                "apiVersion": "networking.istio.io/v1",
+                "kind": "VirtualService",
+                "metadata": { "name": "mistaken", "namespace": NAMESPACE },
+                "spec": { "hosts": ["a"], "http": [{ "route": [{ "destination": { "host": "b c" } }] }] },
+            }),
+            "admission webhook \"validation.istio.io\" denied",
+        ),
+    ];
+    for (mistake, reason) in mistakes {
+        let said = mesh.kubectl().try_apply(&mistake.to_string(), &["--dry-run=server"]).expect_err(reason);
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
+/// What `istio/components/sidecar` asks for is in the Pod that istiod's webhook made.
+pub async fn injection_carries_limits_and_stats_tags_into_the_sidecar(mesh: &mut Mesh) {
+    let (namespace, name) = mesh.server.id();
+    let pod = mesh.kubectl().get(&["pod", name, "-n", namespace]);
+    let lists = ["containers", "initContainers"].map(|list| pod["spec"][list].as_array().cloned());
+    let sidecar = lists.into_iter().flatten().flatten().find(|container| container["name"] == "istio-proxy");
+    let sidecar = sidecar.expect("an injected sidecar");
+    assert_eq!(sidecar["resources"]["limits"], json!({ "cpu": "200m", "memory": "256Mi" }));
+    let environment = sidecar["env"].as_array().expect("variables");
+    let proxy = environment.iter().find(|variable| variable["name"] == "PROXY_CONFIG").expect("a configuration");
+    let proxy: Value = serde_json::from_str(proxy["value"].as_str().expect("text")).expect("JSON");
+    let asked: Vec<&str> = proxy["extraStatTags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let dump = mesh.server.admin_json("/config_dump?resource=&mask=").await;
+    let bootstrap = dump["configs"].as_array().into_iter().flatten().find(|it| it["bootstrap"].is_object());
+    let tags = bootstrap.expect("a bootstrap")["bootstrap"]["stats_config"]["stats_tags"].to_string();
+    for tag in ["rule", "decision", "route", "source_workload", "destination_service", "config_hash"] {
+        assert!(asked.contains(&tag), "{tag}: {asked:?}");
+        assert!(tags.contains(&format!("\"tag_name\":\"{tag}\"")), "{tag}: {tags}");
+    }
+}
