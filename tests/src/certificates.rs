@@ -27,11 +27,13 @@ impl Default for Authority {
 impl Authority {
     /// A certificate with these URI SANs.
     pub fn issue(&self, uris: &[&str]) -> Leaf {
+        self.issue_so(uris, |_| {})
+    }
+
+    /// The same, changed by `change`.
+    pub fn issue_so(&self, uris: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII"))).collect();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let params = leaf(uris, change);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         Leaf { certificate, key: key.serialize_pem() }
     }
@@ -52,4 +54,38 @@ impl Authority {
             },
         })
     }
+}
+
+impl Authority {
+    /// The transport socket of a client that presents `own` and takes servers of this authority.
+    pub fn client(&self, own: &Leaf) -> Value {
+        let inline = |pem: &str| json!({"inline_string": pem});
+        json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "common_tls_context": {
+                    "tls_certificates":
+                        [{"certificate_chain": inline(&own.certificate), "private_key": inline(&own.key)}],
+                    "validation_context": {"trusted_ca": inline(&self.certificate)},
+                },
+            },
+        })
+    }
+}
+
+/// A certificate with these URI SANs that nobody else has signed.
+pub fn self_signed(uris: &[&str]) -> Leaf {
+    let key = KeyPair::generate().expect("a key");
+    let certificate = leaf(uris, |_| {}).self_signed(&key).expect("a certificate").pem();
+    Leaf { certificate, key: key.serialize_pem() }
+}
+
+fn leaf(uris: &[&str], change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().expect("ASCII"))).collect();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    change(&mut params);
+    params
 }

@@ -15,9 +15,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 use tollgate_cli::certificates::Leaf;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A whole answer.
 #[derive(Debug, Clone)]
@@ -53,13 +54,11 @@ impl Connection {
 
     /// With TLS.
     pub async fn open_tls(address: SocketAddr, identity: &Identity) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address).await?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&identity.0));
-        let name = ServerName::try_from("tollgate.test")?;
-        Self::over(timeout(PATIENCE, connector.connect(name, stream)).await??).await
+        Self::over(identity.connect(address).await?).await
     }
 
-    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, Failure> {
+    /// Over any stream.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, Failure> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self { sender })
@@ -109,7 +108,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8], ends: bool) -> io::Result<Op
 
 /// A TLS client: whom it trusts, and its certificate.
 #[derive(Debug, Clone)]
-pub struct Identity(Arc<ClientConfig>);
+pub struct Identity(pub(crate) Arc<ClientConfig>);
 
 impl Identity {
     /// A client that presents `leaf`, or nothing. It takes any server for what it says it is: these tests are about the
@@ -130,6 +129,19 @@ impl Identity {
         };
         config.dangerous().set_certificate_verifier(Arc::new(any_server::Verifier(provider)));
         Self(Arc::new(config))
+    }
+
+    /// A connection. Sessions are resumed where the server lets them.
+    pub async fn connect(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>, Failure> {
+        self.connect_to(address, "tollgate.test").await
+    }
+
+    /// The same, asking for a server name.
+    pub async fn connect_to(&self, address: SocketAddr, name: &str) -> Result<TlsStream<TcpStream>, Failure> {
+        let stream = TcpStream::connect(address).await?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.0));
+        let name = ServerName::try_from(name.to_owned())?;
+        Ok(timeout(PATIENCE, connector.connect(name, stream)).await??)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Envoy configurations, piece by piece.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -167,9 +167,12 @@ pub struct Listener {
     filters: Vec<Value>,
     route: Value,
     tls: Option<Value>,
+    plaintext_too: bool,
     direction: &'static str,
     connection_manager: Value,
-    proxy_protocol: bool,
+    network_filters: Vec<Value>,
+    listener_filters: Vec<Value>,
+    tcp: bool,
 }
 
 impl Listener {
@@ -180,10 +183,18 @@ impl Listener {
             filters: filters.into_iter().collect(),
             route: json!({"direct_response": {"status": 200, "body": {"inline_string": "ok\n"}}}),
             tls: None,
+            plaintext_too: false,
             direction: "INBOUND",
             connection_manager: json!({}),
-            proxy_protocol: false,
+            network_filters: Vec::new(),
+            listener_filters: Vec::new(),
+            tcp: false,
         }
+    }
+
+    /// One that passes bytes on to the cluster of its own name.
+    pub fn to_tcp(name: &str) -> Self {
+        Self { tcp: true, ..Self::new(name, []) }
     }
 
     /// Forwards to a cluster instead.
@@ -198,15 +209,37 @@ impl Listener {
         self
     }
 
+    /// Takes callers in plaintext beside those with TLS, as a sidecar whose mTLS is PERMISSIVE does.
+    pub fn plaintext_too(mut self) -> Self {
+        self.plaintext_too = true;
+        self.inspects_tls()
+    }
+
     /// `INBOUND`, `OUTBOUND` or `UNSPECIFIED`.
     pub fn direction(mut self, direction: &'static str) -> Self {
         self.direction = direction;
         self
     }
 
-    /// Takes the client's address from the PROXY protocol.
-    pub fn proxy_protocol(mut self) -> Self {
-        self.proxy_protocol = true;
+    /// Takes the client's address, and the port that it called, from the PROXY protocol.
+    pub fn proxy_protocol(self) -> Self {
+        self.listener_filter("envoy.filters.listener.proxy_protocol", "proxy_protocol.v3.ProxyProtocol")
+    }
+
+    /// Reads the server name that a client asks for before the handshake, as Istio's listeners do.
+    pub fn inspects_tls(self) -> Self {
+        self.listener_filter("envoy.filters.listener.tls_inspector", "tls_inspector.v3.TlsInspector")
+    }
+
+    fn listener_filter(mut self, name: &str, message: &str) -> Self {
+        let message = format!("type.googleapis.com/envoy.extensions.filters.listener.{message}");
+        self.listener_filters.push(json!({"name": name, "typed_config": {"@type": message}}));
+        self
+    }
+
+    /// With a network filter before the connection manager.
+    pub fn network_filter(mut self, filter: Value) -> Self {
+        self.network_filters.push(filter);
         self
     }
 
@@ -231,24 +264,50 @@ impl Listener {
             }]},
         });
         extend(&mut manager, &self.connection_manager);
-        let mut chain = json!({
-            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
-        });
+        let filter = match self.tcp {
+            true => json!({
+                "name": "envoy.filters.network.tcp_proxy",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                    "stat_prefix": self.name,
+                    "cluster": self.name,
+                },
+            }),
+            false => json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}),
+        };
+        let mut chain = json!({"filters": self.network_filters.iter().cloned().chain([filter]).collect::<Vec<_>>()});
+        let mut chains = Vec::new();
+        if self.plaintext_too {
+            let mut plaintext = chain.clone();
+            plaintext["filter_chain_match"] = json!({"transport_protocol": "raw_buffer"});
+            chain["filter_chain_match"] = json!({"transport_protocol": "tls"});
+            chains.push(plaintext);
+        }
         if let Some(tls) = &self.tls {
             chain["transport_socket"] = json!({"name": "envoy.transport_sockets.tls", "typed_config": tls});
         }
-        let proxy_protocol = json!({
-            "name": "envoy.filters.listener.proxy_protocol",
-            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"},
-        });
+        chains.push(chain);
         json!({
             "name": self.name,
-            "listener_filters": Some(proxy_protocol).filter(|_| self.proxy_protocol).into_iter().collect::<Vec<_>>(),
+            "listener_filters": self.listener_filters,
             "traffic_direction": self.direction,
             "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-            "filter_chains": [chain],
+            "filter_chains": chains,
         })
     }
+}
+
+/// A cluster of one address.
+pub fn cluster(name: &str, address: SocketAddr) -> Value {
+    let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": socket}}}]}],
+        },
+    })
 }
 
 /// A bootstrap with these listeners and clusters, and an admin server on a port that the system chooses.

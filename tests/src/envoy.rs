@@ -60,6 +60,8 @@ impl Envoy {
                 "warning",
                 "--component-log-level",
                 "wasm:info",
+                "--file-flush-interval-msec",
+                "100",
             ])
             .arg("--concurrency")
             .arg(workers.to_string())

@@ -3,9 +3,14 @@
 //! Everything runs on loopback, on ports that the system chooses. What is missing fails the test and says how to get
 //! it; nothing is skipped.
 
+pub mod application;
 pub mod artifacts;
 pub mod certificates;
 pub mod client;
 pub mod config;
+pub mod conversation;
 pub mod envoy;
 pub mod flood;
+pub mod istio;
+pub mod registry;
+pub mod wire;

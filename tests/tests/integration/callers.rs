@@ -32,20 +32,7 @@ type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, u16);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_caller_has_a_bucket_by_what_the_proxy_knows_of_it() {
-    let jwt = json!({
-        "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
-            "providers": {"test": {
-                "issuer": "https://issuer.test",
-                "payload_in_metadata": "payload",
-                "local_jwks": {"inline_string": json!({"keys": [
-                    {"kty": "oct", "alg": "HS256", "k": base64(b"a secret of the tests, 32 bytes!!")},
-                ]}).to_string()},
-            }},
-            "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "test"}}],
-        },
-    });
+    let jwt = jwt_authn(json!({"provider_name": "test"}));
     let token = |subject: &str| format!("Bearer {}", signed(&json!({"iss": "https://issuer.test", "sub": subject})));
     let (alice, bob) = (token("alice"), token("bob"));
     let filter = |name: &str, key: Value| Plugin::new("rate-limit", once(key)).named(name).filter();
@@ -227,11 +214,30 @@ async fn the_plain_module_refuses_what_it_would_never_do() {
     assert!(line.contains("path=rules[0]") && line.contains("rate-limit-response.wasm"), "{line}");
 }
 
+/// Envoy's own filter, which verifies tokens of `signed` and demands what `requires` says.
+pub fn jwt_authn(requires: Value) -> Value {
+    json!({
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+            "providers": {"test": {
+                "issuer": "https://issuer.test",
+                "payload_in_metadata": "payload",
+                "local_jwks": {"inline_string": json!({"keys": [
+                    {"kty": "oct", "alg": "HS256", "k": base64(b"a secret of the tests, 32 bytes!!")},
+                ]}).to_string()},
+            }},
+            "rules": [{"match": {"prefix": "/"}, "requires": requires}],
+        },
+    })
+}
+
 fn base64(bytes: &[u8]) -> String {
     data_encoding::BASE64URL_NOPAD.encode(bytes)
 }
 
-fn signed(claims: &Value) -> String {
+/// A token with these claims.
+pub fn signed(claims: &Value) -> String {
     let header = base64(json!({"alg": "HS256"}).to_string().as_bytes());
     let message = format!("{header}.{}", base64(claims.to_string().as_bytes()));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a secret of the tests, 32 bytes!!");

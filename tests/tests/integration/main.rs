@@ -1,13 +1,18 @@
 //! Tests against real Envoys, with the modules just built.
 
+mod bypass;
 mod callers;
 mod complaints;
 mod configuration;
 mod endurance;
 mod exactness;
+mod forwarded;
+mod hand_over;
 mod hostile;
 mod identity;
 mod metrics;
 mod modules;
+mod parity;
 mod replies;
 mod run;
+mod tunnel;

@@ -4,6 +4,9 @@
 //! whatever else the machine does falls on all of them. The cost is the CPU time of the Envoy process for each request,
 //! as the kernel counts it, and the median over the rounds. Ratios hold within one run only.
 
+mod tls;
+mod variants;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -15,23 +18,19 @@ use serde_json::{Value, json};
 use tollgate_tests::{
     artifacts::{self, EnvoyBinary},
     client,
-    config::{Listener, Plugin, bootstrap},
+    config::{Listener, bootstrap},
     envoy::Envoy,
+};
+
+use self::{
+    tls::Tls,
+    variants::{Variant, variants},
 };
 
 const ROUNDS: usize = 9;
 const SECONDS: u32 = 1;
 const CONNECTIONS: u32 = 16;
 const STARTS: usize = 7;
-
-/// One listener and how its figure is read.
-struct Variant {
-    key: &'static str,
-    what: &'static str,
-    filters: Vec<Value>,
-    /// Whether requests are turned away.
-    rejects: bool,
-}
 
 /// Microseconds of CPU for a request, one figure for each round.
 struct Measured {
@@ -41,99 +40,15 @@ struct Measured {
     rate: Vec<f64>,
 }
 
-fn variants() -> Vec<Variant> {
-    let rate_limit = |key, rules: Value| vec![Plugin::new("rate-limit", json!({"rules": rules})).named(key).filter()];
-    let plenty = json!([{"requests": 1_000_000_000, "per": "1s"}]);
-    // So slow that a bucket is never full again while the bench runs.
-    let slow = json!([{"requests": 1_000_000_000, "per": "366d"}]);
-    let one = json!([{"requests": 1, "per": "1d"}]);
-    let many: Vec<Value> = (0..500)
-        .map(|n| json!({"name": format!("r{n}"), "match": [{"paths": [format!("/r{n}/{{id}}")]}], "limits": plenty}))
-        .chain([json!({"name": "rest", "limits": plenty})])
-        .collect();
-    let route = json!([{"paths": ["/"], "methods": ["GET"]}]);
-    let admits = |key, what, filters| Variant { key, what, filters, rejects: false };
-    let rejects = |key, what, filters| Variant { key, what, filters, rejects: true };
-    vec![
-        admits("none", "no filter", vec![]),
-        admits("native", "Envoy's local_ratelimit", vec![local_ratelimit(4_000_000_000)]),
-        admits("noop", "a no-op filter on the plain SDK", vec![Plugin::of(artifacts::noop(), "noop", "").filter()]),
-        admits(
-            "rate_limit",
-            "rate-limit, one rule for all",
-            rate_limit("plain", json!([{"name": "r", "limits": plenty}])),
-        ),
-        admits(
-            "rate_limit_route",
-            "rate-limit, one rule by path and method",
-            rate_limit("route", json!([{"name": "r", "match": route, "limits": plenty}])),
-        ),
-        admits("rate_limit_500", "rate-limit, 501 rules", rate_limit("many", Value::Array(many))),
-        admits(
-            "rate_limit_one_key",
-            "rate-limit, by caller's address, one caller",
-            rate_limit("address", json!([{"name": "r", "key": ["clientAddress"], "limits": plenty}])),
-        ),
-        admits(
-            "rate_limit_keys",
-            "rate-limit, by header, 1,000 callers",
-            rate_limit("keys", json!([{"name": "r", "key": [{"header": "x-api-key"}], "limits": slow}])),
-        ),
-        admits(
-            "rate_limit_overall",
-            "rate-limit, one rule and an overall limit",
-            vec![
-                Plugin::new(
-                    "rate-limit",
-                    json!({"rules": [{"name": "r", "limits": plenty}], "overall": [{"name": "all", "limits": plenty}]}),
-                )
-                .named("overall")
-                .filter(),
-            ],
-        ),
-        admits(
-            "rate_limit_response",
-            "rate-limit, RateLimit headers on every reply",
-            vec![
-                Plugin::new(
-                    "rate-limit-response",
-                    json!({"rules": [{"name": "r", "limits": plenty, "headers": "all"}]}),
-                )
-                .named("response")
-                .filter(),
-            ],
-        ),
-        admits(
-            "route_metrics",
-            "route-metrics, one route",
-            vec![Plugin::new("route-metrics", json!({"routes": [{"name": "r", "match": route}]})).filter()],
-        ),
-        rejects("native_429", "429 by Envoy's local_ratelimit", vec![local_ratelimit(1)]),
-        rejects("rate_limit_429", "429 by rate-limit", rate_limit("empty", json!([{"name": "r", "limits": one}]))),
-    ]
-}
-
-fn local_ratelimit(tokens: u64) -> Value {
-    let always = json!({"default_value": {"numerator": 100, "denominator": "HUNDRED"}});
-    json!({
-        "name": "envoy.filters.http.local_ratelimit",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-            "stat_prefix": "native",
-            "token_bucket": {"max_tokens": tokens, "tokens_per_fill": tokens, "fill_interval": "86400s"},
-            "filter_enabled": always,
-            "filter_enforced": always,
-        },
-    })
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let variants = variants();
-    let listeners: Vec<Listener> =
-        variants.iter().map(|variant| Listener::new(variant.key, variant.filters.clone())).collect();
+    let tls = Tls::new();
+    let listeners: Vec<Listener> = variants.iter().map(|variant| tls.listener(variant)).collect();
     let binary = artifacts::newest_envoy();
     let mut envoy = Envoy::start(&binary, 1, &bootstrap(&listeners, vec![])).await;
+    let over_tls: Vec<&Variant> = variants.iter().filter(|variant| variant.tls).collect();
+    let client = tls.client(&binary, &envoy, &over_tls).await;
     let seconds = variants.len() as u32 * (ROUNDS as u32 + 1) * SECONDS;
     eprintln!("Envoy {}, 1 worker, {CONNECTIONS} connections, {ROUNDS} rounds: about {seconds} s", binary.version);
 
@@ -142,7 +57,8 @@ async fn main() -> ExitCode {
     // The first round warms up and does not count.
     for round in 0..=ROUNDS {
         for one in &mut measured {
-            let address = envoy.address(one.variant.key);
+            let entry = if one.variant.tls { &client } else { &envoy };
+            let address = entry.address(one.variant.key);
             let (cost, rate) = match load(&envoy, one.variant.key, address).await {
                 Ok(figures) => figures,
                 Err(error) => {
@@ -245,17 +161,24 @@ fn by_key<'a>(measured: &'a [Measured], key: &str) -> &'a Measured {
     measured.iter().find(|one| one.variant.key == key).expect("a variant")
 }
 
+/// What a variant adds to no filter at all, and the no-op filter, over the same kind of connection.
+fn compared(one: &Measured, measured: &[Measured]) -> (f64, f64) {
+    let (none, noop) = if one.variant.tls { ("tls", "tls_noop") } else { ("none", "noop") };
+    let none = by_key(measured, none);
+    (added(one, none), added(by_key(measured, noop), none))
+}
+
 fn summary(version: &str, measured: &[Measured], started: &[(&str, f64)]) -> Value {
-    let (none, noop) = (by_key(measured, "none"), by_key(measured, "noop"));
     let rows = measured.iter().map(|one| {
+        let (added_us, noop_us) = compared(one, measured);
         json!({
             "key": one.variant.key,
             "what": one.variant.what,
             "cpu_us_per_request": median(&one.cost),
             "cpu_us_per_request_rounds": one.cost,
             "requests_per_second": median(&one.rate),
-            "added_us": added(one, none),
-            "added_to_noop_ratio": added(one, none) / added(noop, none),
+            "added_us": added_us,
+            "added_to_noop_ratio": added_us / noop_us,
         })
     });
     let native = by_key(measured, "native_429");
@@ -269,16 +192,15 @@ fn summary(version: &str, measured: &[Measured], started: &[(&str, f64)]) -> Val
 }
 
 fn print_table(measured: &[Measured]) {
-    let (none, noop) = (by_key(measured, "none"), by_key(measured, "noop"));
-    println!("{:40} {:>11} {:>8} {:>16} {:>11}", "", "CPU/request", "added", "of no-op's added", "requests/s");
+    println!("{:44} {:>11} {:>8} {:>16} {:>11}", "", "CPU/request", "added", "of no-op's added", "requests/s");
     for one in measured {
-        let (cost, added_cost) = (median(&one.cost), added(one, none));
+        let (cost, (added_cost, noop_cost)) = (median(&one.cost), compared(one, measured));
         let ratio = match one.variant.key {
-            "none" => "-".to_owned(),
+            "none" | "tls" => "-".to_owned(),
             _ if one.variant.rejects => "-".to_owned(),
-            _ => format!("{:.2}", added_cost / added(noop, none)),
+            _ => format!("{:.2}", added_cost / noop_cost),
         };
-        println!("{:40} {cost:>8.2} us {added_cost:>5.2} us {ratio:>16} {:>11.0}", one.variant.what, median(&one.rate));
+        println!("{:44} {cost:>8.2} us {added_cost:>5.2} us {ratio:>16} {:>11.0}", one.variant.what, median(&one.rate));
     }
     let ratio = median(&by_key(measured, "rate_limit_429").rate) / median(&by_key(measured, "native_429").rate);
     println!("turning away: {ratio:.2} of native's throughput");
