@@ -3,6 +3,13 @@
 
 use fuzz::{Call, Store};
 use libfuzzer_sys::fuzz_target;
+use mtls_identity::{
+    certificates::Moment,
+    policy::{
+        Allowed::{Exempt, Rule},
+        Verdict::{Allowed, Denied},
+    },
+};
 use rate_limit::{
     key::Seed,
     policy::{Scope, Verdict},
@@ -26,7 +33,7 @@ fn check_warnings(warnings: &[Warning]) {
     }
 }
 
-fn calls() -> [Call; 3] {
+fn calls() -> [Call; 4] {
     [
         Call::default(),
         Call::get(b"/api/users/7?api_key=k&x", b"shop.example.com:8443")
@@ -38,7 +45,25 @@ fn calls() -> [Call; 3] {
             .with_attribute(Attribute::Mtls, &[1])
             .with_attribute(Attribute::PeerCertificateValid, &[1])
             .with_attribute(Attribute::UriSanPeerCertificate, b"spiffe://cluster.local/ns/shop/sa/web")
+            .with_attribute(Attribute::PeerCertificateDigest, b"00")
             .with_attribute(Attribute::UriSanLocalCertificate, b"spiffe://cluster.local/ns/api/sa/users"),
+        Call::get(b"/api/users/7", b"shop.example.com")
+            .with_header("x-forwarded-for", b"192.0.2.7")
+            .with_header(
+                "x-forwarded-client-cert",
+                b"By=spiffe://cluster.local/ns/edge/sa/gateway;URI=spiffe://partner.example/ns/shop/sa/web,\
+                By=spiffe://cluster.local/ns/api/sa/users;Hash=01;URI=spiffe://cluster.local/ns/edge/sa/gateway",
+            )
+            .with_header("x-env", b"prod")
+            .with_header("x-env", b"test")
+            .with_attribute(Attribute::SourceAddress, b"10.0.0.1:4711")
+            .with_attribute(Attribute::Mtls, &[1])
+            .with_attribute(Attribute::PeerCertificateDigest, b"01")
+            .with_attribute(Attribute::UriSanPeerCertificate, b"spiffe://cluster.local/ns/edge/sa/gateway")
+            .with_attribute(Attribute::UriSanLocalCertificate, b"spiffe://cluster.local/ns/api/sa/users")
+            .with_attribute(Attribute::RequestedServerName, b"a.example")
+            .with_attribute(Attribute::DestinationPort, &8080_u64.to_le_bytes())
+            .with_property(&["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload", "iss"], b"i"),
         Call::get(b"/login//%2e%2e\\;x", b"?"),
     ]
 }
@@ -94,8 +119,25 @@ fn mtls_identity(data: &[u8]) {
     };
     check_warnings(&config.warnings());
     let policy = mtls_identity::policy::Policy::new(&config);
-    for call in calls() {
-        assert_eq!(policy.decide(&call), policy.decide(&call));
+    let identification = mtls_identity::identity::Identification::new(&config);
+    let exempt = RouteTable::of_exemptions(&config.exempt);
+    let mut evidence = mtls_identity::identity::Evidence::default();
+    for seconds in [0, 1_800_000_000] {
+        let now = Moment { monotonic: Instant::from_nanos(seconds), unix_seconds: seconds as i64 };
+        for call in calls() {
+            let mut decide = || policy.decide(&call, || identification.caller(&call, &mut evidence, now));
+            let decision = decide();
+            assert_eq!(decision, decide(), "what is remembered of a certificate changes nothing");
+            assert_eq!(decision.verdict == Allowed(Exempt), exempt.takes_for_certain(&call));
+            let rules = decision.shadowed.iter().map(|(rule, _)| *rule).chain(match decision.verdict {
+                Allowed(Rule(rule)) => Some(rule),
+                Allowed(_) => None,
+                Denied { rule, .. } => rule,
+            });
+            for rule in rules {
+                assert!(rule < config.rules.len());
+            }
+        }
     }
 }
 

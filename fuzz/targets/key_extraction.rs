@@ -14,11 +14,11 @@ use arbitrary::Arbitrary;
 use fuzz::{Call, Store};
 use libfuzzer_sys::fuzz_target;
 use rate_limit::{
-    config::{Config, masked},
+    config::Config,
     key::Seed,
     policy::{Policy, Scope, Verdict},
 };
-use tollgate::{request::Attribute, route, time::Instant};
+use tollgate::{address::masked, request::Attribute, route, time::Instant};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {

@@ -1,5 +1,6 @@
 //! The compiled rules find what checking every rule in its order finds; an exemption takes nothing that can be read in
-//! two ways; and a rule that is said to be out of reach is never found.
+//! two ways; a header or parameter that is repeated is a doubt exactly where another of its values would lead to another
+//! rule; and a rule that is said to be out of reach is never found.
 //!
 //! The reference here reads the rules as they stand in the input and shares no code with the table but the
 //! normalisation of paths and hosts, which have properties of their own.
@@ -371,18 +372,30 @@ impl Expected {
     }
 }
 
-fn all_hold(values: &[Vec<u8>], expected: &Expected) -> bool {
-    !values.is_empty() && values.iter().all(|value| expected.holds(value))
+/// Whether a condition holds by each of the values, taken for the only one.
+fn answers(values: &[Vec<u8>], expected: &Expected) -> Vec<bool> {
+    if values.is_empty() { vec![false] } else { values.iter().map(|value| expected.holds(value)).collect() }
 }
 
 impl Alternative {
     fn holds(&self, call: &Call) -> bool {
+        self.answers(call).is_some_and(|answers| answers.iter().flatten().all(|holds| *holds))
+    }
+
+    /// Whether it does not hold, but would if some of what is repeated were not there.
+    fn might_hold(&self, call: &Call) -> bool {
+        !self.holds(call)
+            && self.answers(call).is_some_and(|answers| answers.iter().all(|by_value| by_value.contains(&true)))
+    }
+
+    /// What each condition on a header and a parameter says by each value; `None` if another condition does not hold.
+    fn answers(&self, call: &Call) -> Option<Vec<Vec<bool>>> {
         let values_in_query = |name: ParameterName| {
             let parameters = parameters(call.path().unwrap_or_default());
             let values = parameters.into_iter().filter(|(other, _)| *other == name.text());
             values.map(|(_, value)| value.into_bytes()).collect::<Vec<_>>()
         };
-        (self.hosts.is_empty()
+        let others = (self.hosts.is_empty()
             || call.authority().is_some_and(|authority| {
                 let host = String::from_utf8(route::host(authority)).expect("a host is text");
                 self.hosts.iter().any(|pattern| match pattern {
@@ -402,9 +415,10 @@ impl Alternative {
             && (self.methods.is_empty()
                 || call.method().is_some_and(|method| {
                     self.methods.iter().any(|name| name.text().as_bytes() == method.to_ascii_uppercase())
-                }))
-            && self.headers.iter().all(|header| all_hold(&call.header(header.name.text()), &header.value))
-            && self.query.iter().all(|query| all_hold(&values_in_query(query.name), &query.value))
+                }));
+        let headers = self.headers.iter().map(|header| answers(&call.header(header.name.text()), &header.value));
+        let query = self.query.iter().map(|query| answers(&values_in_query(query.name), &query.value));
+        others.then(|| headers.chain(query).collect())
     }
 }
 
@@ -493,7 +507,14 @@ fuzz_target!(|input: Input| {
             assert!(is_plain_host(host), "{:?}", String::from_utf8_lossy(host));
         }
     }
-    if let Some(Doubt::Path(ambiguity)) = found.doubt {
-        assert_eq!(NormalizedPath::new(call.path().unwrap_or_default()).ambiguity(), Some(ambiguity));
+    let before = rules.iter().take(found.rule.unwrap_or(rules.len()));
+    let might_be_another = before.flatten().any(|alternative| alternative.might_hold(&call));
+    match found.doubt {
+        Some(Doubt::Path(ambiguity)) => {
+            assert_eq!(NormalizedPath::new(call.path().unwrap_or_default()).ambiguity(), Some(ambiguity));
+        }
+        // The reference takes hosts for plain that the table does not, such as one with two dots at its end.
+        Some(Doubt::Host) => {}
+        doubt => assert_eq!(doubt.is_some(), might_be_another, "{doubt:?}"),
     }
 });
