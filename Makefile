@@ -12,13 +12,13 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 
 # How long `make fuzz` spends on each of its targets.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= configuration matcher key_extraction slot_codec
+FUZZ_TARGETS ?= configuration matcher key_extraction slot_codec policy spiffe_id xfcc certificate
 
 setup := tools/setup.sh
 tollgate := target/release/tollgate
-# What a module may weigh, as every pod downloads and compiles it: 150 KB, and rate-limit 250 KB (docs/adr/0008).
-module_bytes := 150000
-rate_limit_bytes := 250000
+# What a module may weigh, as every pod downloads and compiles it (docs/adr/0008).
+metrics_bytes := 150000
+policy_bytes := 250000
 # What a module may export for Envoy to call, and no more: Envoy enters the VM for each one that is there.
 callbacks := proxy_on_context_create,proxy_on_configure,proxy_on_delete,proxy_on_request_headers
 comma := ,
@@ -42,7 +42,7 @@ test: ## Run every test: native, in wasm under Node, and against real Envoys
 
 .PHONY: test-native
 test-native: tools ## Unit tests, compiled for this machine
-	@cargo test --locked --workspace --exclude tollgate-tests
+	@cargo test --locked --workspace --exclude tollgate-tests --exclude tollgate-mesh
 
 .PHONY: test-wasm
 test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for wasm32, under Node
@@ -50,8 +50,16 @@ test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for was
 	@tools/test-wasm.sh
 
 .PHONY: test-integration
-test-integration: build envoy tools ## The modules in the Envoys of tests/envoy-versions.txt
+test-integration: build envoy tools registry istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
 	@cargo test --locked --package tollgate-tests
+
+.PHONY: test-mesh
+test-mesh: build envoy mesh-parts ## The manifests and the modules under a real Istio on a real Kubernetes API
+	@cargo test --locked --package tollgate-mesh
+
+.PHONY: mesh
+mesh: build envoy mesh-parts ## Run that mesh to play with, until Ctrl-C
+	@cargo run --locked --quiet --package tollgate-mesh --bin mesh
 
 .PHONY: lint
 lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-workflows lint-scripts ## Formatting, lints, licences, manifests, workflows, scripts
@@ -84,8 +92,10 @@ lint-workflows: tools shellcheck
 .PHONY: lint-scripts
 lint-scripts: tools shellcheck
 	@shellcheck --external-sources tools/*.sh .ci/run
-	@cd tools/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && GOWORK=off go vet ./...
-	@echo "shellcheck and go vet: the scripts are fine"
+	@test -z "$$(gofmt -l tools/go tests/istio tests/mesh/tools | tee /dev/stderr)"
+	@cd tools/go && GOWORK=off go vet ./...
+	@cd tests/mesh/tools && GOWORK=off go vet ./...
+	@echo "shellcheck, gofmt and go vet: the scripts are fine"
 
 # There is no unsafe code of ours, so the address sanitizer would only cost time. What a run learns is kept in the
 # cache; what it finds goes to fuzz/artifacts.
@@ -135,10 +145,10 @@ reference: cli ## Write docs/reference/ anew from the types that the filters' pa
 
 .PHONY: check-modules
 check-modules: modules cli
-	@$(call inspect,$(rate_limit_bytes),$(callbacks),dist/rate-limit.wasm)
-	@$(call inspect,$(rate_limit_bytes),$(callbacks)$(comma)proxy_on_response_headers,dist/rate-limit-response.wasm)
-	@$(call inspect,$(module_bytes),$(callbacks),dist/mtls-identity.wasm)
-	@$(call inspect,$(module_bytes),$(callbacks)$(comma)proxy_on_log,dist/route-metrics.wasm)
+	@$(call inspect,$(policy_bytes),$(callbacks),dist/rate-limit.wasm)
+	@$(call inspect,$(policy_bytes),$(callbacks)$(comma)proxy_on_response_headers,dist/rate-limit-response.wasm)
+	@$(call inspect,$(policy_bytes),$(callbacks),dist/mtls-identity.wasm)
+	@$(call inspect,$(metrics_bytes),$(callbacks)$(comma)proxy_on_log,dist/route-metrics.wasm)
 
 .PHONY: envoy
 envoy: ## Install the Envoys that the demo and the tests use
@@ -147,6 +157,18 @@ envoy: ## Install the Envoys that the demo and the tests use
 .PHONY: tools
 tools: ## Install kustomize and the linters of manifests and workflows
 	@$(setup) tools
+
+.PHONY: istio-authz
+istio-authz: ## Build Istio's own translation of AuthorizationPolicies
+	@$(setup) istio-authz
+
+.PHONY: registry
+registry: ## Install the registry and the client that images are tried with
+	@$(setup) registry
+
+.PHONY: mesh-parts
+mesh-parts: ## Build Kubernetes, Istio and a registry: 15 to 30 minutes, once
+	@$(setup) registry kubernetes istio mesh-host
 
 .PHONY: setup-wasm
 setup-wasm: ## Find or install a compiler for wasm32
