@@ -50,7 +50,7 @@ test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for was
 	@tools/test-wasm.sh
 
 .PHONY: test-integration
-test-integration: build envoy tools registry istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
+test-integration: build envoy tools registry monitoring istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
 	@cargo test --locked --package tollgate-tests
 
 .PHONY: test-mesh
@@ -81,7 +81,7 @@ lint-dependencies:
 	@"$$TOLLGATE_CACHE/bin/cargo-deny" --locked --workspace check licenses bans sources
 
 .PHONY: lint-manifests
-lint-manifests: tools
+lint-manifests: tools monitoring
 	@tools/check-manifests.sh
 
 .PHONY: lint-workflows
@@ -165,6 +165,10 @@ istio-authz: ## Build Istio's own translation of AuthorizationPolicies
 .PHONY: registry
 registry: ## Install the registry and the client that images are tried with
 	@$(setup) registry
+
+.PHONY: monitoring
+monitoring: ## Fetch Prometheus and Alertmanager, with promtool and amtool
+	@$(setup) monitoring
 
 .PHONY: mesh-parts
 mesh-parts: ## Build Kubernetes, Istio and a registry: 15 to 30 minutes, once

@@ -9,6 +9,7 @@
 #   envoy         the Envoys of tests/envoy-versions.txt
 #   tools         kustomize, kubeconform, actionlint, and schemas for the manifests
 #   registry      crane, and the registry that it and the program are tried on
+#   monitoring    Prometheus and Alertmanager, with promtool and amtool
 #   kubernetes    kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and etcd
 #   istio-authz   Istio's own translation of AuthorizationPolicies, for the tests
 #   istio         pilot-discovery, pilot-agent and istioctl
@@ -313,6 +314,39 @@ setup_registry() {
   go_programs registry tests/mesh/tools "building crane and a registry: about a minute, once" ""
 }
 
+# Debian's packages, unpacked and not installed: that would start both servers, now and at each boot.
+setup_monitoring() {
+  local home=$cache/monitoring program download=(apt-get download prometheus prometheus-alertmanager)
+  [[ ! -d $home ]] || return 0
+  locked monitoring
+  [[ ! -d $home ]] || return 0
+  command -v apt-get >/dev/null || fail "Prometheus and Alertmanager are taken from Debian's packages, which this system lacks" \
+    "put prometheus, promtool, alertmanager and amtool into $home"
+  rm -rf "$home.new"
+  mkdir -p "$home.new/packages"
+  unpack() {
+    cd "$home.new/packages"
+    if ! "${download[@]}"; then
+      as_root "the package lists are missing or old" apt-get update
+      "${download[@]}"
+    fi
+    local package
+    for package in *.deb; do
+      dpkg-deb --extract "$package" "$home.new/all"
+    done
+    mv "$home.new/all/usr/bin/prometheus-alertmanager" "$home.new/alertmanager"
+    mv "$home.new/all/usr/bin/"{prometheus,promtool,amtool} "$home.new/"
+    cd "$cache"
+    rm -rf "$home.new/packages" "$home.new/all"
+  }
+  quietly monitoring "fetching Prometheus and Alertmanager: some seconds, once" unpack
+  for program in prometheus promtool alertmanager amtool; do
+    "$home.new/$program" --version >"$cache/logs/monitoring.log" 2>&1 ||
+      fail "Debian's $program does not run here; $cache/logs/monitoring.log says why"
+  done
+  mv "$home.new" "$home"
+}
+
 setup_kubernetes() {
   local version
   version=$(sed -n 's|^\tk8s.io/kubernetes \(v[^ ]*\).*|\1|p' "$root/tests/mesh/kubernetes/go.mod")
@@ -365,7 +399,7 @@ main() {
   local piece
   for piece in "$@"; do
     case $piece in
-      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | kubernetes | istio-authz | istio | mesh-host | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | monitoring | kubernetes | istio-authz | istio | mesh-host | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
       *) fail "no such piece: $piece" ;;
     esac
   done

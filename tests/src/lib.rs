@@ -3,6 +3,7 @@
 //! Everything runs on loopback, on ports that the system chooses. What is missing fails the test and says how to get
 //! it; nothing is skipped.
 
+pub mod alertmanager;
 pub mod application;
 pub mod artifacts;
 pub mod certificates;
@@ -12,5 +13,7 @@ pub mod conversation;
 pub mod envoy;
 pub mod flood;
 pub mod istio;
+pub mod prometheus;
 pub mod registry;
 pub mod wire;
+pub mod world;

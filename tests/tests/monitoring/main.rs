@@ -1,0 +1,3 @@
+//! What a real Prometheus makes of the metrics, and the shipped rules of them.
+
+mod exactness;
