@@ -2,4 +2,5 @@
 
 mod alerts;
 mod exactness;
+mod notifications;
 mod rules;
