@@ -23,6 +23,7 @@ pub struct Istiod {
     process: Process,
     start: Box<dyn Fn() -> Process + Send + Sync>,
     ready: std::net::SocketAddr,
+    monitoring: std::net::SocketAddr,
 }
 
 /// Number of istiod's Service among the addresses.
@@ -100,7 +101,8 @@ impl Istiod {
                     .envs([("PILOT_ENABLE_METADATA_EXCHANGE", "false"), ("PILOT_ENABLE_ALPN_FILTER", "false")]);
             })
         };
-        let mut istiod = Self { process: start(), start: Box::new(start), ready };
+        let monitoring = std::net::SocketAddr::from((address, 15014));
+        let mut istiod = Self { process: start(), start: Box::new(start), ready, monitoring };
         istiod.until_ready().await;
         // Of a default installation only objects of a revision are validated; users have this one too.
         istioctl(kubectl, &["tag", "set", "default", "--revision", "default", "--overwrite"]);
@@ -124,6 +126,12 @@ impl Istiod {
             client::get(ready, "/ready").await.ok().filter(|answer| answer.status == 200)
         })
         .await;
+    }
+
+    /// Its own metrics, as the shipped ServiceMonitor has them scraped.
+    pub async fn metrics(&self) -> String {
+        let answer = client::get(self.monitoring, "/metrics").await.expect("istiod serves metrics");
+        String::from_utf8_lossy(&answer.body).into_owned()
     }
 
     /// # Panics
