@@ -194,11 +194,15 @@ impl World {
         let own = mesh.issue(&[&principal(APP)]);
         let listener = Listener::new("inbound", chain).tls(mesh.server(&own, true, true)).to_cluster("inbound|8080||");
         let mut configuration = bootstrap(&[listener], vec![cluster(application.address())]);
+        // By this a filter knows that it runs under Istio, and what stats tags there are.
+        let istio = |tags: &[&str]| json!({"ISTIO_VERSION": "1.30.0", "PROXY_CONFIG": {"extraStatTags": tags}});
+        configuration["node"]["metadata"] = istio(&tollgate::stats::LABELS);
         let mut pods = Vec::new();
         for _ in 0..options.pods {
             pods.push(Envoy::start(&options.envoy, 2, &configuration).await);
         }
         configuration["stats_config"] = json!({});
+        configuration["node"]["metadata"] = istio(&[]);
         for _ in 0..options.untagged_pods {
             pods.push(Envoy::start(&options.envoy, 1, &configuration).await);
         }
