@@ -58,7 +58,8 @@ impl Jaeger {
                 .arg("--log-level=warn")
                 .args(OTHERS.map(|name| format!("--{name}={}", free_address())));
         };
-        let daemon = Daemon::start(&program("jaeger/bin/all-in-one", "logs-and-traces"), directory, change, ready).await;
+        let daemon =
+            Daemon::start(&program("jaeger/bin/all-in-one", "logs-and-traces"), directory, change, ready).await;
         Self { daemon, otlp, query }
     }
 

@@ -26,16 +26,27 @@ pub fn resource(kustomization: &str) -> Value {
     let directory = artifacts::project().join("istio/monitoring").join(kustomization);
     let build = Command::new(program("bin/kustomize", "tools")).arg("build").arg(directory).output().expect("it runs");
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-    let text = String::from_utf8(build.stdout).expect("text");
-    let resources: Vec<Value> = serde_saphyr::from_multiple(&text).expect("YAML");
+    among(&String::from_utf8(build.stdout).expect("text"))
+}
+
+/// The one Telemetry among resources in YAML.
+///
+/// # Panics
+/// There is none, or there are several.
+pub fn among(resources: &str) -> Value {
+    let resources: Vec<Value> = serde_saphyr::from_multiple(resources).expect("YAML");
     let telemetry: Vec<Value> = resources.into_iter().filter(|it| it["kind"] == "Telemetry").collect();
     <[Value; 1]>::try_from(telemetry).map(|[telemetry]| telemetry).unwrap_or_else(|all| panic!("{}", all.len()))
 }
 
+/// The mesh's extension providers.
+pub fn providers() -> Value {
+    shipped("mesh-config.yaml")["spec"]["meshConfig"]["extensionProviders"].take()
+}
+
 /// The extension provider of this name.
 fn provider(name: &Value) -> Value {
-    let mesh = shipped("mesh-config.yaml");
-    let providers = mesh["spec"]["meshConfig"]["extensionProviders"].as_array().cloned().unwrap_or_default();
+    let providers = providers().as_array().cloned().unwrap_or_default();
     providers.into_iter().find(|provider| provider["name"] == *name).unwrap_or_else(|| panic!("no provider {name}"))
 }
 
