@@ -30,7 +30,8 @@ pub async fn istiod_makes_of_the_telemetry_what_the_tests_of_logs_and_traces_tak
     let original = mesh.server.connection_manager(8080).await;
     let before = kubectl.get(&["sidecar", SERVER, "-n", NAMESPACE]);
     kubectl.apply(&collector().to_string());
-    // A Sidecar resource that says what a workload may call has to name the collector among it.
+    // A Sidecar resource that says what a workload may call has to name the collector among it: else the proxy takes the
+    // tracing, and has no cluster to send spans to.
     let egress = json!({ "spec": { "egress": [{
         "port": { "number": 4317, "protocol": "GRPC", "name": "grpc-otel" },
         "bind": mesh.server.address().to_string(),
@@ -49,6 +50,9 @@ pub async fn istiod_makes_of_the_telemetry_what_the_tests_of_logs_and_traces_tak
     let [log] = &logs(&manager)[..] else { panic!("{manager}") };
     assert_eq!(log["typed_config"], expected["typed_config"]);
     let cluster = format!("outbound|4317||{COLLECTOR}.{ISTIO}.svc.cluster.local");
+    let dump = mesh.server.admin_json("/config_dump?resource=dynamic_active_clusters").await;
+    let mut clusters = dump["configs"].as_array().into_iter().flatten().map(|it| &it["cluster"]["name"]);
+    assert!(clusters.any(|name| *name == cluster), "{dump}");
     let expected = telemetry::tracing(&shipped, "", &cluster);
     let (provider, wanted) = (&manager["tracing"]["provider"], &expected["provider"]);
     assert_eq!(provider["name"], wanted["name"]);
