@@ -63,14 +63,18 @@ impl Sidecar {
                 "delay": {"header_delay": {}, "percentage": {"numerator": 100}},
             },
         });
+        let route = |name: &str| json!({"name": name, "match": [{"paths": [format!("/{name}")]}]});
+        let routes = ["login", "users", "search", "down", "slow"].map(route);
+        let metrics = json!({"exposeRoute": true, "routes": routes});
         let chain = [
+            Plugin::new("route-metrics", metrics).named("titanium-prod.route-metrics").filter(),
             Plugin::new("mtls-identity", identity).named("titanium-prod.mtls-identity").filter(),
             rate_limit.filter(),
             fault,
         ];
-        let route = |path: &str, cluster: &str| json!({"match": {"prefix": path}, "route": {"cluster": cluster}});
+        let to = |path: &str, cluster: &str| json!({"name": "default", "match": {"prefix": path}, "route": {"cluster": cluster}});
         let mut fields = json!({"route_config": {"virtual_hosts": [{
-            "name": "all", "domains": ["*"], "routes": [route("/down", "nobody"), route("/", "application")],
+            "name": "all", "domains": ["*"], "routes": [to("/down", "nobody"), to("/", "application")],
         }]}});
         fields.as_object_mut().expect("an object").extend(manager.as_object().cloned().unwrap_or_default());
         let listener = Listener::new("inbound", chain).tls(mesh.server(&mesh.issue(&[OWN]), true, true));

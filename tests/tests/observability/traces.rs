@@ -54,14 +54,15 @@ async fn spans(jaeger: &Jaeger, binary: &EnvoyBinary, kustomization: &str) -> (S
 async fn a_span_tells_the_decision() {
     let jaeger = Jaeger::start().await;
     let (spans, lines) = spans(&jaeger, &artifacts::newest_envoy(), "telemetry").await;
-    for (status, decision, url) in [
-        ("200", None, "https://load-balancer/login"),
-        ("403", Some("tollgate_identity_denied:not_allowed"), "https://load-balancer/users"),
-        ("429", Some("tollgate_rate_limited:login"), "https://load-balancer/login"),
+    for (status, decision, route) in [
+        ("200", None, "login"),
+        ("403", Some("tollgate_identity_denied:not_allowed"), "users"),
+        ("429", Some("tollgate_rate_limited:login"), "login"),
     ] {
         for span in &spans[status] {
             assert_eq!(span.tags.get("tollgate.decision").map(String::as_str), decision, "{span:?}");
-            assert_eq!(span.tags["http.url"], url, "{span:?}");
+            assert_eq!(span.tags["tollgate.route"], route, "{span:?}");
+            assert_eq!(span.tags["http.url"], format!("https://load-balancer/{route}"), "{span:?}");
             assert_eq!(lines[&span.trace]["decision"].as_str(), decision, "{lines:?}");
         }
     }
@@ -105,10 +106,10 @@ async fn the_labels_of_istios_metrics_are_expressions_that_envoy_can_evaluate() 
         sidecar.send(STRANGER, &times(1, "GET", "/users")).await;
         let lines = || std::fs::read_to_string(&log).unwrap_or_default();
         sidecar.envoy.wait_until("the access log is written", async || lines().lines().count() == 5).await;
-        let decisions: Vec<Value> = lines()
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["decision"].clone())
-            .collect();
-        assert_eq!(decisions, ["allowed", "allowed", "allowed", "limited", "denied"]);
+        let lines: Vec<Value> =
+            lines().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect();
+        let of = |label: &str| lines.iter().map(|line| line[label].clone()).collect::<Vec<_>>();
+        assert_eq!(of("decision"), ["allowed", "allowed", "allowed", "limited", "denied"]);
+        assert_eq!(of("route"), ["login", "login", "login", "login", "users"]);
     }
 }

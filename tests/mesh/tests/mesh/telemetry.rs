@@ -75,6 +75,7 @@ pub async fn istiod_makes_of_the_telemetry_what_the_tests_of_logs_and_traces_tak
     for (field, value) in [
         ("method", "GET"),
         ("path", "/posts/7"),
+        ("route", "post"),
         ("direction", "inbound"),
         ("destination_service", HOST),
         ("source_principal", "spiffe://cluster.local/ns/titanium-prod/sa/blog-service"),
