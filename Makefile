@@ -50,7 +50,7 @@ test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for was
 	@tools/test-wasm.sh
 
 .PHONY: test-integration
-test-integration: build envoy tools registry monitoring istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
+test-integration: build envoy tools registry monitoring logs-and-traces istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
 	@cargo test --locked --package tollgate-tests
 
 .PHONY: test-mesh
@@ -161,6 +161,10 @@ tools: ## Install kustomize and the linters of manifests and workflows
 .PHONY: istio-authz
 istio-authz: ## Build Istio's own translation of AuthorizationPolicies
 	@$(setup) istio-authz
+
+.PHONY: logs-and-traces
+logs-and-traces: ## Build Loki, Promtail and Jaeger: 8 to 20 minutes, once
+	@$(setup) loki promtail jaeger
 
 .PHONY: registry
 registry: ## Install the registry and the client that images are tried with

@@ -13,6 +13,7 @@
 #   kubernetes    kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and etcd
 #   istio-authz   Istio's own translation of AuthorizationPolicies, for the tests
 #   istio         pilot-discovery, pilot-agent and istioctl
+#   loki, promtail, jaeger  what logs and traces are tried on
 #   mesh-host     what they want of the machine: a directory, and ports below 1024
 #   cargo-fuzz    and the nightly compiler that it needs, which it does not install
 #   cargo-deny, cargo-mutants, shellcheck, wrk
@@ -362,6 +363,18 @@ setup_istio() {
   }
 }
 
+setup_loki() {
+  go_programs loki tests/observability/loki "building Loki: 4 to 10 minutes, once" ""
+}
+
+setup_promtail() {
+  go_programs promtail tests/observability/promtail "building Promtail: 2 to 5 minutes, once" ""
+}
+
+setup_jaeger() {
+  go_programs jaeger tests/observability/jaeger "building Jaeger: 2 to 4 minutes, once" ""
+}
+
 # as_root WHY COMMAND...: as this user if it is root, else with sudo, else says what to run.
 as_root() {
   local why=$1 sudo=()
@@ -389,7 +402,7 @@ main() {
   local piece
   for piece in "$@"; do
     case $piece in
-      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | monitoring | kubernetes | istio-authz | istio | mesh-host | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | monitoring | kubernetes | istio-authz | istio | loki | promtail | jaeger | mesh-host | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
       *) fail "no such piece: $piece" ;;
     esac
   done

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
-use tollgate_tests::client;
+use tollgate_tests::{client, telemetry};
 
 use crate::{
     addresses::{Addresses, free},
@@ -40,6 +40,7 @@ fn operator(istiod: Ipv4Addr, insecure_registries: &str) -> Value {
                 "trustDomain": "cluster.local",
                 // A stock Envoy has none of Istio's own extensions.
                 "defaultProviders": { "metrics": [] },
+                "extensionProviders": telemetry::providers(),
                 "defaultConfig": {
                     "discoveryAddress": format!("{istiod}:15012"),
                     "binaryPath": parts::envoy(),

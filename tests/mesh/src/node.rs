@@ -138,14 +138,20 @@ impl Pod {
 
     /// The names of the HTTP filters on a port, in their order.
     pub async fn chain(&self, port: u16) -> Vec<String> {
+        let manager = self.connection_manager(port).await;
+        let filters = manager["http_filters"].as_array().into_iter().flatten();
+        filters.filter_map(|filter| filter["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// The configuration of the HTTP connection manager on a port.
+    pub async fn connection_manager(&self, port: u16) -> Value {
         let dump = self.admin_json("/config_dump?resource=dynamic_listeners").await;
         let listeners = dump["configs"].as_array().cloned().unwrap_or_default();
         let listener = listeners.iter().map(|listener| &listener["active_state"]["listener"]);
         let listener = listener.into_iter().find(|it| it["address"]["socket_address"]["port_value"] == port);
         let chain = &listener.unwrap_or_else(|| panic!("no listener on {port}: {dump}"))["filter_chains"][0];
-        let filters = chain["filters"].as_array().into_iter().flatten();
-        let filters = filters.flat_map(|filter| filter["typed_config"]["http_filters"].as_array()).flatten();
-        filters.filter_map(|filter| filter["name"].as_str().map(str::to_owned)).collect()
+        let filters = chain["filters"].as_array().into_iter().flatten().map(|filter| &filter["typed_config"]);
+        filters.into_iter().find(|filter| filter["http_filters"].is_array()).cloned().unwrap_or_default()
     }
 
     /// Namespace and name.

@@ -21,6 +21,7 @@ mod native;
 mod policy;
 mod request;
 mod supply;
+mod telemetry;
 
 /// The mesh, and what its servers and clients run on.
 type Running = Rc<RefCell<(Runtime, Mesh)>>;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         policy::a_module_is_replaced_under_load_and_the_bucket_stays,
         policy::an_authorization_policy_stands_between_identity_and_limits,
         policy::a_plugin_that_comes_or_goes_is_missed_by_one_request_of_each_open_connection_at_most,
+        telemetry::istiod_makes_of_the_telemetry_what_the_tests_of_logs_and_traces_take_for_granted,
         native::a_converted_envoy_filter_admits_what_the_filter_itself_did,
         policy::enforcement_goes_on_while_the_control_plane_is_away,
         supply::modules_are_pulled_by_tag_by_digest_and_over_http,
