@@ -26,8 +26,6 @@ pub struct Facts {
     pub gaps: Vec<Problem>,
     /// Modules that the user says are the right ones.
     pub modules: Vec<Build>,
-    /// How long lay between the two looks at each proxy's metrics; none when there was one.
-    pub watched: Option<std::time::Duration>,
 }
 
 impl Facts {

@@ -46,7 +46,7 @@ fn order(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
             if !chains.iter().copied().any(|chain| is_wrong(&chain)) {
                 continue;
             }
-            let wanted = (seen.wanted(first), seen.wanted(second));
+            let wanted = (seen.wanted(*first_filter, first), seen.wanted(*second_filter, second));
             if let (Some(a), Some(b)) = &wanted {
                 let mut pair = [b.resource, a.resource];
                 plugins::sort(&mut pair);
@@ -75,7 +75,7 @@ fn order(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
 
 fn direction(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     // Where the resource is known, it has been blamed.
-    if seen.proxy.role != Role::Sidecar || seen.wanted(instance).is_some() {
+    if seen.proxy.role != Role::Sidecar || seen.wanted(filter, instance).is_some() {
         return;
     }
     let on = |direction: Direction| instance.listeners.iter().any(|listener| listener.direction == direction);

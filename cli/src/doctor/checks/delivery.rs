@@ -35,7 +35,7 @@ pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
         let mut of_instance = Vec::new();
         match instance.content {
             None => of_instance.push(waiting(seen, instance)),
-            Some(Content::Placeholder { denies }) => of_instance.push(placeholder(seen, instance, *denies)),
+            Some(Content::Placeholder { denies }) => of_instance.push(placeholder(seen, *filter, instance, *denies)),
             Some(Content::Other) => of_instance.push(
                 Finding::error(Check::Module, "another filter has its name")
                     .because("so it is not enforced")
@@ -43,7 +43,7 @@ pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
             ),
             Some(Content::Wasm(wasm)) => {
                 of_instance.extend(digest(seen, *filter, instance, wasm));
-                of_instance.extend(stale(seen, instance, wasm));
+                of_instance.extend(stale(seen, *filter, instance, wasm));
                 of_instance.extend(refused(seen, *filter, instance, wasm));
             }
         }
@@ -84,7 +84,7 @@ fn waiting(seen: &Seen<'_>, instance: &Instance<'_>) -> Finding {
     Finding { cure: cures::log(seen.facts, &seen.proxy.name, "wasm"), ..finding }
 }
 
-fn placeholder(seen: &Seen<'_>, instance: &Instance<'_>, denies: bool) -> Finding {
+fn placeholder(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, denies: bool) -> Finding {
     let id = instance.label();
     let (what, why) = if denies {
         ("its module could not be fetched: a filter that denies all stands in its place", "every request gets 403")
@@ -95,7 +95,7 @@ fn placeholder(seen: &Seen<'_>, instance: &Instance<'_>, denies: bool) -> Findin
     if let Some(log) = cures::log(seen.facts, &seen.proxy.name, "wasm") {
         cure.push(format!("{log}   # says why: url, sha256, pull secret, registry"));
     }
-    if let Some(plugin) = seen.wanted(instance) {
+    if let Some(plugin) = seen.wanted(filter, instance) {
         let spec = &plugin.resource.spec;
         let sum = spec.sha256.as_deref().unwrap_or("any digest");
         cure.push(format!("# it asks for {} with {sum}; where that is what is wrong:", spec.url));
@@ -110,7 +110,7 @@ fn placeholder(seen: &Seen<'_>, instance: &Instance<'_>, denies: bool) -> Findin
 /// Whether the module is the one that the resource, or the user, names.
 fn digest(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, wasm: &Wasm) -> Option<Finding> {
     let builds: Vec<&Build> = seen.facts.modules.iter().filter(|build| build.filter == Some(filter)).collect();
-    let plugin = seen.wanted(instance);
+    let plugin = seen.wanted(filter, instance);
     let spec = plugin.as_ref().map(|plugin| &plugin.resource.spec);
     let (found, of_file) = match (wasm.agents_digest(), wasm.file_sha256.as_deref()) {
         (Some(digest), _) => (digest, false),
@@ -161,8 +161,8 @@ fn digest(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, wasm: &Wasm)
 }
 
 /// Whether the proxy was sent another configuration than the resource has.
-fn stale(seen: &Seen<'_>, instance: &Instance<'_>, wasm: &Wasm) -> Option<Finding> {
-    let plugin = seen.wanted(instance)?;
+fn stale(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, wasm: &Wasm) -> Option<Finding> {
+    let plugin = seen.wanted(filter, instance)?;
     let wanted = plugins::handed_over(plugin.resource);
     let sent: Value = serde_json::from_str(&wasm.configuration).unwrap_or(Value::Null);
     if wanted == sent || (is_empty(&wanted) && is_empty(&sent)) {

@@ -47,16 +47,20 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn of(facts: &'a Facts, proxy: &'a Proxy) -> Self {
         let known = |instance: Instance<'a>| {
-            let wanted = facts.plugins().find(|plugin| Some(plugin.id()) == instance.plugin);
-            let filter = wanted.map(|plugin| plugin.filter).or_else(|| instance.filter());
+            let by_name = facts.plugins().find(|plugin| Some(plugin.id()) == instance.plugin);
+            let filter = by_name.map(|plugin| plugin.filter).or_else(|| instance.filter());
             Some((filter.or_else(|| by_hash(proxy, &instance))?, instance))
         };
         Self { facts, proxy, ours: proxy.instances().into_iter().filter_map(known).collect() }
     }
 
-    /// The resource behind an instance.
-    fn wanted(&self, instance: &Instance<'_>) -> Option<Plugin<'a>> {
-        self.facts.plugins().find(|plugin| Some(plugin.id()) == instance.plugin)
+    /// The resource behind an instance: by its name in Istio, else the only one of its filter.
+    fn wanted(&self, filter: Filter, instance: &Instance<'_>) -> Option<Plugin<'a>> {
+        if let Some(id) = &instance.plugin {
+            return self.facts.plugins().find(|plugin| plugin.id() == *id);
+        }
+        let mut alike = self.facts.plugins().filter(|plugin| plugin.filter == filter);
+        alike.next().filter(|_| alike.next().is_none())
     }
 
     fn of_filter(&self, filter: Filter) -> impl Iterator<Item = &Instance<'a>> {

@@ -68,9 +68,11 @@ pub(super) fn sides(plugin: &Plugin<'_>) -> (bool, bool) {
 pub(super) fn has_place(plugin: &Plugin<'_>, proxy: &Proxy) -> (bool, bool) {
     let (inbound, outbound) = sides(plugin);
     let wanted = proxy.listeners.iter().filter(|listener| match (listener.direction, proxy.role) {
-        (Direction::Unsaid, _) | (_, Role::Other | Role::Waypoint) => true,
+        (_, Role::Other | Role::Waypoint) => true,
         (Direction::Inbound, _) => inbound,
         (Direction::Outbound, _) => outbound,
+        // Of a sidecar those for its own metrics and readiness.
+        (Direction::Unsaid, _) => false,
     });
     let ports: Vec<Option<u16>> =
         wanted.flat_map(|listener| listener.chains.iter().map(|chain| chain.port.or(listener.port))).collect();

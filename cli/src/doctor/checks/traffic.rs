@@ -6,7 +6,7 @@
 use super::Seen;
 use crate::doctor::cures;
 use crate::doctor::finding::{Check, Finding};
-use crate::doctor::proxy::{Content, Instance};
+use crate::doctor::proxy::{Chain, Content, Instance};
 use crate::doctor::series::Series;
 use crate::schema::Filter;
 
@@ -24,7 +24,8 @@ pub(super) fn met(filter: Filter, series: &Series) -> Option<f64> {
     }
 }
 
-/// How many requests have certainly passed a filter on their way to the next.
+/// How many requests have passed a filter on their way to the next, at least: of those that it counted with a 3xx or 4xx,
+/// some may have been turned away in between.
 fn passed(filter: Filter, series: &Series) -> Option<f64> {
     match filter {
         Filter::RateLimit => series.sum("tollgate_rate_limit_total", &[("decision", "allowed")]).map(|_| 0.0),
@@ -34,7 +35,8 @@ fn passed(filter: Filter, series: &Series) -> Option<f64> {
         }
         Filter::RouteMetrics => {
             let by = series.by("tollgate_requests_total", "response_code", &[]);
-            (!by.is_empty()).then(|| by.iter().filter(|(code, _)| *code != "403").map(|(_, count)| count).sum())
+            let went_on = |code: &str| !code.starts_with(['3', '4']);
+            (!by.is_empty()).then(|| by.iter().filter(|(code, _)| went_on(code)).map(|(_, count)| count).sum())
         }
     }
 }
@@ -67,7 +69,7 @@ pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
                 now.sum(metric, &[]).unwrap_or(0.0),
                 "requests were counted under the label __other__",
                 "there are more sets of labels than maxSeries",
-                "raise maxSeries, or have fewer routes",
+                "raise maxSeries in pluginConfig, or have fewer routes",
             ),
             _ => (
                 now.sum(metric, &[("decision", "error")]).unwrap_or(0.0),
@@ -128,35 +130,37 @@ fn reloads(seen: &Seen<'_>, instance: &Instance<'_>, findings: &mut Vec<Finding>
 fn blind(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     let looks = &seen.proxy.looks;
     let Some(own) = looks.growth(|series| met(filter, series)) else { return };
+    let chains: Vec<&Chain> = instance.listeners.iter().flat_map(|listener| &listener.chains).collect();
+    let place =
+        |it: &Instance<'_>| chains.iter().find_map(|chain| chain.filters.iter().position(|name| name == it.name));
+    let shares_chains = |other: &Instance<'_>| {
+        let has = |chain: &Chain, it: &Instance<'_>| chain.filters.iter().any(|name| name == it.name);
+        other.listeners == instance.listeners && chains.iter().all(|chain| has(chain, instance) == has(chain, other))
+    };
+    // What several plugins count together can't be told apart.
+    let is_one = |filter: Filter| seen.of_filter(filter).count() == 1;
     let mut expected = 0.0_f64;
-    for (other_filter, other) in &seen.ours {
-        let shares_chains = other_filter != &filter
-            && other.listeners == instance.listeners
-            && instance.listeners.iter().flat_map(|listener| &listener.chains).all(|chain| {
-                let has = |it: &Instance<'_>| chain.filters.iter().any(|name| name == it.name);
-                has(instance) == has(other)
-            });
-        // What several plugins count together can't be told apart.
-        if !shares_chains || seen.of_filter(*other_filter).count() > 1 || seen.of_filter(filter).count() > 1 {
-            continue;
+    let mut nearest: Option<(usize, f64)> = None;
+    let others = seen.ours.iter().filter(|(other, it)| *other != filter && shares_chains(it));
+    for (other_filter, other) in others.filter(|(other, _)| is_one(*other) && is_one(filter)) {
+        let Some((at, own_place)) = place(other).zip(place(instance)) else { continue };
+        if at > own_place {
+            // What came to a later one has passed here.
+            expected = expected.max(looks.growth(|series| reached(*other_filter, series)).unwrap_or(0.0));
+        } else if nearest.is_none_or(|(before, _)| before < at) {
+            nearest = Some((at, looks.growth(|series| passed(*other_filter, series)).unwrap_or(0.0)));
         }
-        let comes_before = instance.listeners.iter().flat_map(|listener| &listener.chains).any(|chain| {
-            let at = |it: &Instance<'_>| chain.filters.iter().position(|name| name == it.name);
-            at(other) < at(instance)
-        });
-        let growth = match comes_before {
-            true => looks.growth(|series| passed(*other_filter, series)),
-            false => looks.growth(|series| reached(*other_filter, series)),
-        };
-        expected = expected.max(growth.unwrap_or(0.0));
     }
+    expected = expected.max(nearest.map_or(0.0, |(_, growth)| growth));
     if expected < ENOUGH || own >= expected * (1.0 - SLACK) {
         return;
     }
     let policy = instance.wasm().map_or("", |wasm| wasm.failure_policy.as_str());
     let why = match policy {
-        "FAIL_OPEN" => "its VM has trapped, in one worker or all: the requests of that worker pass without it",
-        _ => "its VM has trapped, in one worker or all: the requests of that worker are refused with 503",
+        "FAIL_OPEN" => {
+            "most likely its VM has trapped, in one worker or all: the requests of that worker pass without it"
+        }
+        _ => "most likely its VM has trapped, in one worker or all: the requests of that worker are refused with 503",
     };
     let id = instance.label();
     let mut cure: Vec<String> =
@@ -167,14 +171,10 @@ fn blind(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, findings: &mu
         }
         None => cure.push("restart Envoy, and report what its log says of the trap".to_owned()),
     }
-    findings.push(
-        Finding::error(
-            Check::FailStrategy,
-            format!("it saw {own} of at least {expected} requests while doctor looked"),
-        )
-        .of(id)
-        .at(&seen.proxy.name)
-        .because(why)
-        .cure(cure.join("\n")),
-    );
+    let what = format!("it saw {own} of at least {expected} requests while doctor looked");
+    let finding = match filter {
+        Filter::RouteMetrics => Finding::warning(Check::FailStrategy, format!("{what}; it counts them when they end")),
+        Filter::RateLimit | Filter::MtlsIdentity => Finding::error(Check::FailStrategy, what),
+    };
+    findings.push(finding.of(id).at(&seen.proxy.name).because(why).cure(cure.join("\n")));
 }

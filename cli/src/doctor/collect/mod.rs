@@ -87,7 +87,6 @@ async fn look(places: &[At], arguments: &DoctorArguments, progress: &ProgressBar
     if !arguments.watch.is_zero() && !proxies.is_empty() {
         progress.set_message(format!("watching the metrics of {} proxies for {:?}", proxies.len(), arguments.watch));
         sleep(arguments.watch).await;
-        facts.watched = Some(arguments.watch);
         let looks = proxies.iter_mut().map(|(place, proxy)| async move {
             let text = place.get("/stats/prometheus", arguments.timeout).await;
             proxy.looks.second = text.ok().map(|text| Series::parse(&text));
