@@ -14,8 +14,10 @@ use crate::schema::Filter;
 pub struct Facts {
     /// The resources that are to be in force; none when proxies are looked at alone.
     pub wanted: Option<Wanted>,
-    /// The pods of the plugins' namespaces; none where nobody could say.
+    /// The pods of the plugins' namespaces, or of the only one that was looked at; none where nobody could say.
     pub pods: Option<Vec<Pod>>,
+    /// The only namespace that was looked at, beside the mesh's root, where the user named one.
+    pub only: Option<String>,
     /// The proxies that were looked at.
     pub proxies: Vec<Proxy>,
     /// Proxies that should have been, and why they were not.

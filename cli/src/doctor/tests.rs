@@ -145,6 +145,15 @@ fn pods_without_a_sidecar_and_in_another_namespace_are_not_selected() {
 }
 
 #[test]
+fn a_plugin_of_the_whole_mesh_is_not_judged_by_one_namespace() {
+    let root = json!({"metadata": {"namespace": "istio-system"}, "spec": {"selector": {"matchLabels": {"app": "x"}}}});
+    let mut facts = cluster(&[("WasmPlugin", "rate-limit", root)]);
+    assert!(all(&facts).iter().any(|finding| finding.check == Check::Selector));
+    facts.only = Some("titanium-prod".to_owned());
+    assert!(!all(&facts).iter().any(|finding| finding.check == Check::Selector));
+}
+
+#[test]
 fn a_plugin_for_gateways_that_are_not_there_is_in_force_nowhere() {
     let targets = json!({"selector": null, "targetRefs": [{"kind": "Gateway", "name": "waypoint"}]});
     assert!(said(&rate_limit(targets)).contains("no gateway or waypoint of spec.targetRefs is there"));

@@ -11,7 +11,7 @@ use crate::doctor::facts::{Facts, Plugin, Pod, ProxyState};
 use crate::doctor::finding::{Check, Finding};
 use crate::mesh::{modules, plugins};
 use crate::problem::Notices;
-use crate::resources::Resource;
+use crate::resources::{ROOT_NAMESPACE, Resource};
 use crate::resources::wasm_plugin::{FailStrategy, PluginType};
 use crate::schema::Filter;
 
@@ -55,6 +55,11 @@ pub(super) fn check(facts: &Facts, findings: &mut Vec<Finding>) {
 /// The classic: a selector that fits no pod, and no error anywhere.
 fn selector(facts: &Facts, plugin: &Plugin<'_>, findings: &mut Vec<Finding>) {
     let Some(pods) = &facts.pods else { return };
+    let home = plugin.resource.meta.namespace();
+    if home == ROOT_NAMESPACE && facts.only.as_deref().is_some_and(|only| only != home) {
+        // It is for all namespaces, and one of them says nothing.
+        return;
+    }
     let selected: Vec<&Pod> = pods.iter().filter(|pod| selects(plugin, &pod.namespace, &pod.labels)).collect();
     let living: Vec<&&Pod> = selected.iter().filter(|pod| pod.lives).collect();
     if living.iter().any(|pod| pod.proxy != ProxyState::None) {

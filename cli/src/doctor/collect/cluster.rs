@@ -22,6 +22,7 @@ pub(super) async fn read(kubectl: &Kubectl, namespace: Option<&str>, facts: &mut
         add(&mut resources, kubectl.list(PLUGINS, scope).await?, &mut gaps);
     }
     facts.wanted = Some(Wanted { source: Source::Cluster(kubectl.spelled()), resources });
+    facts.only = namespace.map(str::to_owned);
     let homes: BTreeSet<String> = facts.plugins().map(|plugin| plugin.resource.meta.namespace().to_owned()).collect();
     if homes.is_empty() {
         facts.gaps = gaps;
