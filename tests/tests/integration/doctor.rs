@@ -69,7 +69,7 @@ fn wide() -> Value {
 }
 
 fn metrics() -> Plugin {
-    Plugin::new("route-metrics", json!({"routes": []}))
+    Plugin::new("route-metrics", json!({}))
 }
 
 fn inbound(plugins: &[Plugin]) -> Listener {
@@ -115,7 +115,7 @@ async fn a_healthy_proxy_has_nothing_wrong_alone_and_beside_its_manifests() {
         assert_eq!(said.report["proxies"][0]["envoy"], binary.version);
 
         let files = [
-            manifest(directory.path(), "route-metrics", &json!({"routes": []})),
+            manifest(directory.path(), "route-metrics", &json!({})),
             manifest(directory.path(), "rate-limit", &json!({ "rules": wide() })),
         ];
         let module = artifacts::module("rate-limit").display().to_string();
@@ -212,7 +212,7 @@ async fn a_vm_that_trapped_shows_while_requests_come() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_without_a_certificate_and_a_proxy_without_filters_are_named() {
-    let identity = Plugin::new("mtls-identity", json!({"rules": []}));
+    let identity = Plugin::new("mtls-identity", json!({}));
     let envoy = start(inbound(&[identity])).await;
     let what = doctor(&envoy, &[]).await.trouble("mtls")["what"].to_string();
     assert!(what.contains("callers without a certificate get in"), "{what}");
