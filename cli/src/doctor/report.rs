@@ -81,8 +81,11 @@ fn summary(facts: &Facts, findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let many = |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
-    let plugins = many(facts.plugins().count(), "WasmPlugin", "WasmPlugins");
-    let looked = format!("{plugins}, {} looked at", many(facts.proxies.len(), "proxy", "proxies"));
+    let proxies = format!("{} looked at", many(facts.proxies.len(), "proxy", "proxies"));
+    let looked = match &facts.wanted {
+        Some(_) => format!("{}, {proxies}", many(facts.plugins().count(), "WasmPlugin", "WasmPlugins")),
+        None => format!("{proxies}, and compared with no resources"),
+    };
     if errors == 0 && warnings == 0 {
         return format!("{} {looked}\n", styled(GOOD, "nothing wrong:"));
     }

@@ -154,6 +154,7 @@ fn healthy(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
         parts.push(format!("configuration {hash} in force"));
         let counted = traffic::met(*filter, seen.proxy.looks.now()).unwrap_or(0.0);
         parts.push(match seen.proxy.looks.growth(|series| traffic::met(*filter, series)) {
+            Some(0.0) => format!("{counted} requests counted, none while doctor looked"),
             Some(new) => format!("{counted} requests counted, {new} of them while doctor looked"),
             None => format!("{counted} requests counted"),
         });

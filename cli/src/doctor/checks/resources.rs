@@ -11,8 +11,8 @@ use crate::doctor::facts::{Facts, Plugin, Pod, ProxyState};
 use crate::doctor::finding::{Check, Finding};
 use crate::mesh::{modules, plugins};
 use crate::problem::Notices;
-use crate::resources::{ROOT_NAMESPACE, Resource};
 use crate::resources::wasm_plugin::{FailStrategy, PluginType};
+use crate::resources::{ROOT_NAMESPACE, Resource};
 use crate::schema::Filter;
 
 pub(super) fn check(facts: &Facts, findings: &mut Vec<Finding>) {

@@ -101,7 +101,9 @@ async fn look(places: &[At], arguments: &DoctorArguments, progress: &ProgressBar
 async fn first_look(place: &At, timeout: Duration) -> Result<Proxy, String> {
     let json = async |path: &str| {
         let text = place.get(path, timeout).await?;
-        serde_json::from_str(&text)
+        // Whatever writes lines of its own before: pilot-agent logs to the same stream.
+        let json = text.find('{').and_then(|start| text.get(start..)).unwrap_or_default();
+        serde_json::from_str(json)
             .map_err(|error| format!("{path} is not what Envoy's admin interface answers: {error}"))
     };
     let server_info = json("/server_info").await?;

@@ -2,7 +2,7 @@
 //! is carried out as it stands there.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
 };
@@ -46,10 +46,10 @@ impl Said {
     }
 }
 
-/// With the administrator's kubectl, and these arguments.
-async fn run(kubeconfig: &Path, arguments: &[String]) -> Output {
+/// With a kubectl, somebody's configuration of it, and these arguments.
+async fn run(kubectl: &Path, kubeconfig: &Path, arguments: &[String]) -> Output {
     let mut command = Command::new(artifacts::tollgate());
-    command.args(["doctor", "-o", "json", "--kubectl"]).arg(parts::kubernetes("kubectl"));
+    command.args(["doctor", "-o", "json", "--kubectl"]).arg(kubectl);
     command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
     command.env_clear().env("HOME", kubeconfig.parent().expect("a directory"));
     // The requests of a test's load go on meanwhile.
@@ -61,7 +61,7 @@ async fn doctor(mesh: &Mesh, more: &[&str]) -> Said {
     let admins = [&mesh.server, &mesh.friend, &mesh.stranger].map(|pod| pod.admin().to_string());
     let mut arguments: Vec<String> = admins.into_iter().flat_map(|admin| ["--admin".to_owned(), admin]).collect();
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-    let output = run(mesh.kubectl().kubeconfig(), &arguments).await;
+    let output = run(&parts::kubernetes("kubectl"), mesh.kubectl().kubeconfig(), &arguments).await;
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     Said { code: output.status.code(), report }
@@ -115,17 +115,41 @@ pub async fn a_healthy_mesh_is_healthy_and_what_cannot_be_asked_is_said(mesh: &m
     assert!(digest["what"].as_str().expect("text").contains("which is not"), "{digest:#}");
 
     // Without a kubelet nothing can be carried out in a pod.
-    let output = run(mesh.kubectl().kubeconfig(), &["-n".to_owned(), NAMESPACE.to_owned()]).await;
+    let (kubectl, administrator) = (parts::kubernetes("kubectl"), mesh.kubectl().kubeconfig());
+    let output = run(&kubectl, administrator, &["-n".to_owned(), NAMESPACE.to_owned()]).await;
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(output.status.code(), Some(1), "{report:#}");
     assert_eq!(report["unseen"].as_array().map(Vec::len), Some(3), "{report:#}");
+    // With one, doctor finds its way to each proxy by itself.
+    let output = run(&kubectl_with_kubelet(mesh), administrator, &[]).await;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(report["proxies"].as_array().map(Vec::len), Some(3), "{report:#}");
     // Somebody who may read nothing.
-    let nobody =
-        mesh.control_plane.pki().kubeconfig_with_certificate("nobody", &mesh.control_plane.url(), "nobody", None);
-    let output = run(&nobody, &[]).await;
+    let url = mesh.control_plane.url();
+    let nobody = mesh.control_plane.pki().kubeconfig_with_certificate("nobody", &url, "nobody", None);
+    let output = run(&kubectl, &nobody, &[]).await;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("forbidden") && text.contains("create clusterrolebinding tollgate-doctor"), "{text}");
+}
+
+/// kubectl with what the API server would have a kubelet do for `exec`: the real pilot-agent, beside the Pod's Envoy, which
+/// here has another port. All else is kubectl's own.
+fn kubectl_with_kubelet(mesh: &Mesh) -> PathBuf {
+    let pods = [&mesh.server, &mesh.friend, &mesh.stranger];
+    let ports = pods.map(|pod| format!("  {}) port={} ;;\n", pod.id().1, pod.admin().port())).concat();
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' exec '*)\n  while [ \"$1\" != exec ]; do shift; done\n  case \"$2\" in\n{ports}  esac\n  \
+         while [ \"$1\" != -- ]; do shift; done\n  shift 2\n  exec {} \"$@\" --debug-port \"$port\" ;;\nesac\nexec {} \"$@\"\n",
+        parts::istio("pilot-agent").display(),
+        parts::kubernetes("kubectl").display()
+    );
+    let path = mesh.directory().join("kubectl-with-kubelet");
+    std::fs::write(&path, script).expect("writable");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("writable");
+    path
 }
 
 /// Whatever is wrong in the resources; each cure is a command, and after it nothing is wrong.
