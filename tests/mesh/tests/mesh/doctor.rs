@@ -135,15 +135,24 @@ pub async fn a_healthy_mesh_is_healthy_and_what_cannot_be_asked_is_said(mesh: &m
     assert!(text.contains("forbidden") && text.contains("create clusterrolebinding tollgate-doctor"), "{text}");
 }
 
-/// kubectl with what the API server would have a kubelet do for `exec`: the real pilot-agent, beside the Pod's Envoy, which
-/// here has another port. All else is kubectl's own.
+/// kubectl with what the API server would have a kubelet and pilot-agent do for `exec`, which is to ask the Pod's Envoy.
+/// The real pilot-agent asks no other port than 15000, which each Pod has on a network of its own. All else is kubectl's.
 fn kubectl_with_kubelet(mesh: &Mesh) -> PathBuf {
     let pods = [&mesh.server, &mesh.friend, &mesh.stranger];
-    let ports = pods.map(|pod| format!("  {}) port={} ;;\n", pod.id().1, pod.admin().port())).concat();
+    let ports = pods.map(|pod| format!("    {}) port={} ;;\n", pod.id().1, pod.admin().port())).concat();
     let script = format!(
-        "#!/bin/sh\ncase \" $* \" in *' exec '*)\n  while [ \"$1\" != exec ]; do shift; done\n  case \"$2\" in\n{ports}  esac\n  \
-         while [ \"$1\" != -- ]; do shift; done\n  shift 2\n  exec {} \"$@\" --debug-port \"$port\" ;;\nesac\nexec {} \"$@\"\n",
-        parts::istio("pilot-agent").display(),
+        "#!/bin/sh
+PATH=/usr/bin:/bin
+case \" $* \" in *' exec '*)
+  while [ \"$1\" != exec ]; do shift; done
+  case \"$2\" in
+{ports}  esac
+  [ \"$3 $4 $5 $6 $7\" = '-n {NAMESPACE} -c istio-proxy --' ] && [ \"$8 $9\" = 'pilot-agent request' ] || exit 64
+  shift 9
+  [ \"$1\" = GET ] && exec curl --silent --show-error --fail \"http://127.0.0.1:$port/$2\" ;;
+esac
+exec {} \"$@\"
+",
         parts::kubernetes("kubectl").display()
     );
     let path = mesh.directory().join("kubectl-with-kubelet");
