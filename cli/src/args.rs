@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod doctor;
 pub mod image;
 
 use std::net::SocketAddr;
@@ -32,6 +33,8 @@ pub enum Command {
     Validate(ValidateArguments),
     /// Say what the filters would do with one request, rule by rule, and why
     Explain(ExplainArguments),
+    /// Say whether it is really enforced: a cluster's plugins, proxy by proxy, or one proxy's
+    Doctor(doctor::DoctorArguments),
     /// Turn EnvoyFilters and AuthorizationPolicies into WasmPlugins, and account for every field
     Convert(ConvertArguments),
     /// Print what a filter's pluginConfig may hold, as JSON Schema or for people

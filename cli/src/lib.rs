@@ -4,6 +4,7 @@ pub mod args;
 pub mod certificates;
 pub mod convert;
 pub mod demo;
+pub mod doctor;
 pub mod duration;
 pub mod envoy;
 pub mod explain;

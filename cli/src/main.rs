@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tollgate_cli::args::{Arguments, Command};
-use tollgate_cli::{convert, demo, explain, inspect, output, package, push, render, run, schema, validate};
+use tollgate_cli::{convert, demo, doctor, explain, inspect, output, package, push, render, run, schema, validate};
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             Ok(call) => explain::explain(&arguments, &call),
             Err(reason) => Arguments::command().error(ErrorKind::ValueValidation, reason).exit(),
         },
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Convert(arguments) => convert::convert(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),

@@ -1,4 +1,4 @@
-//! Where the programs that tollgate needs are found: Envoy and kustomize, on PATH or where `make` installed them.
+//! Where the programs that tollgate needs are found: Envoy, kustomize and kubectl, on PATH or where `make` installed them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,24 @@ pub fn envoy(asked: Option<&Path>) -> Result<PathBuf, Problem> {
     on_path("envoy").or_else(newest_installed_envoy).ok_or_else(|| {
         Problem::new("no Envoy found: not by --envoy, not by $ENVOY_BIN, not on PATH, not where make installs it")
             .cure("run `make envoy` in Tollgate's source, or install Envoy 1.36 or newer (https://www.envoyproxy.io/docs/envoy/latest/start/install)")
+    })
+}
+
+/// The kubectl to run: the one asked for, else the one on PATH, else the one that make installed for its mesh.
+pub fn kubectl(asked: Option<&Path>) -> Result<PathBuf, Problem> {
+    if let Some(path) = asked {
+        return if is_executable(path) {
+            Ok(path.to_owned())
+        } else {
+            Err(Problem::new(format!("--kubectl names {}, which is no program that can be run", path.display())))
+        };
+    }
+    let installed = || cache().map(|cache| cache.join("kubernetes/bin/kubectl")).filter(|path| is_executable(path));
+    on_path("kubectl").or_else(installed).ok_or_else(|| {
+        Problem::new("no kubectl found, by which clusters are asked: not by --kubectl, not on PATH").cure(
+            "install it (https://kubernetes.io/docs/tasks/tools/), or look at a proxy alone: tollgate doctor --admin \
+             127.0.0.1:15000",
+        )
     })
 }
 

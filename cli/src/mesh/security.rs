@@ -8,6 +8,18 @@ use crate::resources::{ROOT_NAMESPACE, Resource};
 
 /// The mode in force on one port: the workload's own resource, else its namespace's, else the mesh's, else PERMISSIVE.
 pub fn inbound_mode(policies: &[Resource<PeerAuthenticationSpec>], workload: &Workload, target_port: u16) -> Mode {
+    deciding(policies, workload, target_port).0
+}
+
+/// A policy, and the path into its spec at which it decides.
+pub type Deciding<'a> = (&'a Resource<PeerAuthenticationSpec>, Vec<&'a str>);
+
+/// The mode in force on one port, and what of which policy says so; none where the default does.
+pub fn deciding<'a>(
+    policies: &'a [Resource<PeerAuthenticationSpec>],
+    workload: &Workload,
+    target_port: u16,
+) -> (Mode, Option<Deciding<'a>>) {
     let oldest = |scope: &dyn Fn(&Resource<PeerAuthenticationSpec>) -> bool| {
         policies.iter().filter(|policy| scope(policy)).min_by(|a, b| a.meta.age().cmp(&b.meta.age()))
     };
@@ -21,14 +33,18 @@ pub fn inbound_mode(policies: &[Resource<PeerAuthenticationSpec>], workload: &Wo
     });
     let namespace = oldest(&|policy| policy.meta.namespace() == workload.namespace && !selected(policy));
     let mesh = oldest(&|policy| policy.meta.namespace() == ROOT_NAMESPACE && !selected(policy));
-    let port = own.and_then(|policy| policy.spec.port_level_mtls.get(&target_port.to_string()));
-    let whole = |policy: Option<&Resource<PeerAuthenticationSpec>>| policy.and_then(|policy| policy.spec.mtls);
-    [port.copied(), whole(own), whole(namespace), whole(mesh)]
+    let port = own.and_then(|policy| {
+        let (key, mtls) = policy.spec.port_level_mtls.get_key_value(&target_port.to_string())?;
+        Some((mtls.mode, (policy, vec!["portLevelMtls", key.as_str()])))
+    });
+    let whole = |policy: Option<&'a Resource<PeerAuthenticationSpec>>| {
+        policy.and_then(|policy| Some((policy.spec.mtls?.mode, (policy, vec!["mtls"]))))
+    };
+    [port, whole(own), whole(namespace), whole(mesh)]
         .into_iter()
         .flatten()
-        .map(|mtls| mtls.mode)
-        .find(|mode| *mode != Mode::Unset)
-        .unwrap_or(Mode::Permissive)
+        .find(|(mode, _)| *mode != Mode::Unset)
+        .map_or((Mode::Permissive, None), |(mode, place)| (mode, Some(place)))
 }
 
 /// Warns of PeerAuthentications that say something Istio does not do.
@@ -70,7 +86,7 @@ pub fn outbound_tls(
 
 /// The rule for a workload's service: the client's namespace before the service's before the root's, and within one
 /// the most specific host.
-fn rule_for<'a>(
+pub fn rule_for<'a>(
     rules: &'a [Resource<DestinationRuleSpec>],
     client_namespace: &str,
     workload: &Workload,

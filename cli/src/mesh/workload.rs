@@ -87,6 +87,11 @@ impl Workload {
         ServiceAccount::new(&self.namespace, &self.service_account)
     }
 
+    /// Whether no resource declares it, and others only speak of it.
+    pub fn is_made_up(&self) -> bool {
+        self.annotations.contains_key(MADE_UP)
+    }
+
     /// Its ports that speak HTTP.
     pub fn http_ports(&self) -> impl Iterator<Item = &Port> {
         self.ports.iter().filter(|port| port.protocol != Protocol::Tcp)

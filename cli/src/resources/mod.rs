@@ -134,6 +134,18 @@ impl Resources {
         if problems.is_empty() { Ok(resources) } else { Err(problems) }
     }
 
+    /// Takes over others.
+    pub fn extend(&mut self, others: Self) {
+        self.wasm_plugins.extend(others.wasm_plugins);
+        self.peer_authentications.extend(others.peer_authentications);
+        self.destination_rules.extend(others.destination_rules);
+        self.gateways.extend(others.gateways);
+        self.virtual_services.extend(others.virtual_services);
+        self.services.extend(others.services);
+        self.pods.extend(others.pods);
+        self.service_accounts.extend(others.service_accounts);
+    }
+
     fn add(&mut self, document: Document, notices: &mut Notices) -> Result<(), Problem> {
         let Document { origin, value } = document;
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
 //! Envoy's counters, gauges and histograms.
 
+pub use tollgate::stats::config_hash;
 use tollgate::stats::stat_name;
 
 use crate::{Root, abi};
@@ -84,11 +85,4 @@ pub fn config_info(root: &Root, filter: &str, version: &str, configuration: &[u8
     let hash = config_hash(configuration);
     let labels = [("filter", filter), ("plugin", &root.name), ("version", version), ("config_hash", &hash)];
     Gauge::define(&stat_name("tollgate_config_info", &labels))
-}
-
-/// The hash in that gauge: FNV-1a, which tells configurations apart for people, no more.
-#[must_use]
-pub fn config_hash(configuration: &[u8]) -> String {
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    format!("{:016x}", configuration.iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }

@@ -4,6 +4,7 @@ mod bypass;
 mod callers;
 mod complaints;
 mod configuration;
+mod doctor;
 mod endurance;
 mod exactness;
 mod forwarded;

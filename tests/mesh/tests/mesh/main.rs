@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 use tollgate_mesh::{Mesh, process};
 
+mod doctor;
 mod load;
 mod manifests;
 mod native;
@@ -64,6 +65,10 @@ fn main() -> ExitCode {
         supply::a_refused_configuration_leaves_the_former_one_in_force,
         supply::a_module_that_traps_admits_or_refuses_as_the_fail_strategy_says,
         supply::a_sidecar_that_starts_while_the_registry_is_away_fails_as_each_plugin_says,
+        doctor::a_healthy_mesh_is_healthy_and_what_cannot_be_asked_is_said,
+        doctor::what_is_wrong_in_the_resources_is_mended_by_the_command_it_says,
+        doctor::what_only_the_proxy_knows_is_found_there,
+        doctor::a_registry_that_is_away_is_named_and_the_cure_fetches_again,
     ];
     let runs = !arguments.list && trials.iter().any(|trial| !arguments.is_filtered_out(trial));
     if runs {
