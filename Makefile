@@ -62,7 +62,7 @@ mesh: build envoy mesh-parts ## Run that mesh to play with, until Ctrl-C
 	@cargo run --locked --quiet --package tollgate-mesh --bin mesh
 
 .PHONY: lint
-lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-workflows lint-scripts ## Formatting, lints, licences, manifests, workflows, scripts
+lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-dashboards lint-workflows lint-scripts ## Formatting, lints, licences, manifests, dashboards, workflows, scripts
 
 .PHONY: lint-rust
 lint-rust:
@@ -83,6 +83,11 @@ lint-dependencies:
 .PHONY: lint-manifests
 lint-manifests: tools monitoring
 	@tools/check-manifests.sh
+
+.PHONY: lint-dashboards
+lint-dashboards:
+	@$(setup) dashboards
+	@tools/lint-dashboards.sh
 
 .PHONY: lint-workflows
 lint-workflows: tools shellcheck
@@ -142,6 +147,16 @@ reference: cli ## Write docs/reference/ anew from the types that the filters' pa
 	@for filter in rate-limit mtls-identity route-metrics; do \
 	  $(tollgate) schema $$filter -o markdown > docs/reference/$$filter.md; \
 	done
+
+.PHONY: dashboards
+dashboards: build envoy monitoring ## Draw every dashboard from a real Prometheus's data, to target/dashboards
+	@$(setup) dashboards
+	@cargo run --locked --quiet --package tollgate-tests --bin dashboards
+
+.PHONY: dashboards-json
+dashboards-json: ## Write istio/monitoring/dashboards anew from tools/dashboards
+	@$(setup) dashboards
+	@cd tools/dashboards && PYTHONDONTWRITEBYTECODE=1 "$$TOLLGATE_CACHE/dashboards/venv/bin/python" -m tollgate_dashboards generate
 
 .PHONY: check-modules
 check-modules: modules cli

@@ -1,0 +1,40 @@
+"""Writes the dashboards' JSON, and says where the files differ from their source. The same source gives the same bytes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from .control_plane import control_plane
+from .decisions import decisions
+from .golden import golden_signals
+from .logs import logs
+
+
+def sources() -> Mapping[str, str]:
+    """What each file is to contain, by its name: the dashboard's uid."""
+    made = [golden_signals(), decisions(), control_plane(), logs()]
+    return {f"{one.uid}.json": json.dumps(one, cls=JSONEncoder, indent=2, sort_keys=True) + "\n" for one in made}
+
+
+def write(directory: Path) -> list[str]:
+    """Writes all files; the names of those that changed."""
+    changed = []
+    for name, text in sources().items():
+        file = directory / name
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
+            changed.append(name)
+    return changed
+
+
+def differences(directory: Path) -> list[str]:
+    """Files that are not what the source says, and files that have no source."""
+    wanted = sources()
+    found = {file.name: file.read_text() for file in directory.glob("*.json")}
+    return [
+        f"{directory / name}: not what tools/dashboards makes; run make dashboards-json"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
