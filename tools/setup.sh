@@ -246,7 +246,7 @@ setup_envoy() {
 
 setup_tools() {
   command -v go >/dev/null || fail "Go is missing: kustomize and the linters are built with it" "https://go.dev/doc/install"
-  local source=$root/tools/go wanted stamp=$cache/bin/.tools
+  local source=$root/tools/go wanted stamp=$cache/bin/.tools operator=github.com/prometheus-operator/prometheus-operator
   wanted=$(cat "$source"/go.mod "$source"/go.sum "$source"/crdschema/*.go | sha256sum)
   [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]] || return 0
   locked tools
@@ -257,8 +257,9 @@ setup_tools() {
     export CGO_ENABLED=0 GOWORK=off
     unset GOOS GOARCH
     cd "$source" && mkdir -p "$new" && go build -trimpath -ldflags '-s -w' -o "$new/" tool &&
-      go mod download istio.io/api &&
-      "$new/crdschema" "$new/schemas" "$(go list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml"
+      go mod download istio.io/api "$operator" &&
+      "$new/crdschema" "$new/schemas" "$(go list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml" \
+        "$(go list -m -f '{{.Dir}}' "$operator")"/example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,servicemonitors,prometheusrules,alertmanagerconfigs}.yaml
   }
   quietly tools "building kustomize, kubeconform and actionlint: about a minute, once" build
   mkdir -p "$cache/bin"

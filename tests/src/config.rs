@@ -32,7 +32,7 @@ pub struct Plugin {
     name: String,
     root_id: String,
     vm_id: String,
-    reload: bool,
+    failure_policy: &'static str,
     configuration: String,
 }
 
@@ -45,7 +45,8 @@ impl Plugin {
     /// The filter of any module.
     pub fn of(module: PathBuf, name: &str, configuration: impl ToString) -> Self {
         let (root_id, vm_id) = (String::new(), String::new());
-        Self { module, name: name.to_owned(), root_id, vm_id, reload: false, configuration: configuration.to_string() }
+        let (name, configuration) = (name.to_owned(), configuration.to_string());
+        Self { module, name, root_id, vm_id, failure_policy: "FAIL_CLOSED", configuration }
     }
 
     /// Under another name.
@@ -68,19 +69,24 @@ impl Plugin {
 
     /// With a new VM after a crash, instead of none.
     pub fn reloading(mut self) -> Self {
-        self.reload = true;
+        self.failure_policy = "FAIL_RELOAD";
+        self
+    }
+
+    /// With requests that pass without the filter once its VM has crashed.
+    pub fn failing_open(mut self) -> Self {
+        self.failure_policy = "FAIL_OPEN";
         self
     }
 
     /// The `Wasm` message.
     pub fn wasm(&self) -> Value {
-        let failure_policy = if self.reload { "FAIL_RELOAD" } else { "FAIL_CLOSED" };
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
                 "name": self.name,
                 "root_id": self.root_id,
-                "failure_policy": failure_policy,
+                "failure_policy": self.failure_policy,
                 "vm_config": {
                     "vm_id": self.vm_id,
                     "runtime": "envoy.wasm.runtime.v8",
@@ -103,13 +109,20 @@ impl Plugin {
 /// A filter whose configuration Envoy reads from a file whenever that changes, as pilot-agent hands over a WasmPlugin's.
 #[derive(Debug)]
 pub struct Discovered {
+    name: String,
     directory: TempDir,
 }
 
 impl Discovered {
     /// Starts with `plugin`.
     pub fn new(plugin: &Plugin) -> Self {
-        let discovered = Self { directory: tempfile::tempdir().expect("a directory for temporary files") };
+        Self::named("discovered", plugin)
+    }
+
+    /// The same, of a name by which Envoy's stats tell it from others.
+    pub fn named(name: &str, plugin: &Plugin) -> Self {
+        let directory = tempfile::tempdir().expect("a directory for temporary files");
+        let discovered = Self { name: name.to_owned(), directory };
         discovered.push(plugin);
         discovered
     }
@@ -118,7 +131,7 @@ impl Discovered {
     pub fn push(&self, plugin: &Plugin) {
         let extension = json!({
             "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-            "name": "discovered",
+            "name": self.name,
             "typed_config": plugin.wasm(),
         });
         let path = |name: &str| self.directory.path().join(name);
@@ -128,16 +141,16 @@ impl Discovered {
 
     /// Replaces the file and waits until Envoy has taken it.
     pub async fn push_to(&self, plugin: &Plugin, envoy: &Envoy) {
-        const RELOADED: &str = "extension_config_discovery.http_filter.discovered.config_reload";
-        let before = envoy.stat(RELOADED).await;
+        let reloaded = format!("extension_config_discovery.http_filter.{}.config_reload", self.name);
+        let before = envoy.stat(&reloaded).await;
         self.push(plugin);
-        envoy.wait_until("the configuration is taken", async || envoy.stat(RELOADED).await > before).await;
+        envoy.wait_until("the configuration is taken", async || envoy.stat(&reloaded).await > before).await;
     }
 
     /// The entry in a chain of HTTP filters.
     pub fn filter(&self) -> Value {
         json!({
-            "name": "discovered",
+            "name": self.name,
             "config_discovery": {
                 "config_source": {
                     "path_config_source": {

@@ -8,15 +8,21 @@ pub mod application;
 pub mod caller;
 pub mod load;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     artifacts::{self, EnvoyBinary},
     certificates::Authority,
-    config::{Listener, Plugin, bootstrap},
+    config::{Discovered, Listener, Plugin, bootstrap},
     envoy::Envoy,
+    monitoring,
     prometheus::{self, Prometheus},
     world::{
         application::Application,
@@ -31,6 +37,8 @@ pub const NAMESPACE: &str = "titanium-prod";
 pub const APP: &str = "load-balancer";
 /// The label `destination_service` of what reaches the application.
 pub const SERVICE: &str = "load-balancer.titanium-prod.svc.cluster.local";
+/// The shipped modules, in the order of the chain.
+pub const MODULES: [&str; 3] = ["route-metrics", "mtls-identity", "rate-limit"];
 /// The label `job` of everything that is scraped from sidecars.
 pub const JOB: &str = "tollgate-sidecars";
 /// Those who call, by service account. The last is one that nobody allowed to.
@@ -48,6 +56,36 @@ pub struct Chain {
     pub mtls_identity: Option<Value>,
     /// Of rate-limit.
     pub rate_limit: Option<Value>,
+    /// Whether rate-limit is the build that a response of status 418 crashes, and lets requests pass from then on.
+    pub rate_limit_crashes: bool,
+}
+
+impl Chain {
+    /// Limits that nobody reaches, and rules that all have something to do: nobody needs to be woken.
+    pub fn healthy() -> Self {
+        Self {
+            rate_limit: Some(json!({"rules": [{"name": "all", "limits": [{"requests": 1_000_000, "per": "1m"}]}]})),
+            mtls_identity: Some(json!({
+                "trustDomains": ["cluster.local"],
+                "rules": [{"name": "callers", "allow": [{"namespaces": [NAMESPACE]}]}],
+            })),
+            ..Self::default()
+        }
+    }
+
+    fn plugin(&self, module: &'static str) -> Option<Plugin> {
+        let configuration = match module {
+            "route-metrics" => self.route_metrics.as_ref()?,
+            "mtls-identity" => self.mtls_identity.as_ref()?,
+            _ => self.rate_limit.as_ref()?,
+        };
+        // As Istio names them.
+        let name = format!("{NAMESPACE}.{module}");
+        Some(match module == "rate-limit" && self.rate_limit_crashes {
+            true => Plugin::of(artifacts::crash(), &name, configuration).failing_open(),
+            false => Plugin::new(module, configuration).named(&name),
+        })
+    }
 }
 
 impl Default for Chain {
@@ -83,6 +121,7 @@ impl Default for Chain {
                     {"name": "users", "match": on(&["/users", "/users/{id}"]), "limits": [{"requests": 100_000, "per": "1m"}]},
                 ],
             })),
+            rate_limit_crashes: false,
         }
     }
 }
@@ -94,6 +133,10 @@ pub struct Options {
     pub envoy: EnvoyBinary,
     /// How many pods.
     pub pods: usize,
+    /// How many more whose Envoys have no stats tags, and get no load.
+    pub untagged_pods: usize,
+    /// For how much longer the callers' certificates are valid.
+    pub certificates_last: Duration,
     /// The filters in every pod.
     pub chain: Chain,
     /// Everything that Prometheus is told beside the pods.
@@ -105,6 +148,8 @@ impl Default for Options {
         Self {
             envoy: artifacts::newest_envoy(),
             pods: 1,
+            untagged_pods: 0,
+            certificates_last: Duration::from_secs(24 * 3600),
             chain: Chain::default(),
             prometheus: prometheus::Options::default(),
         }
@@ -115,8 +160,10 @@ impl Default for Options {
 pub struct World {
     /// What scrapes the pods.
     pub prometheus: Prometheus,
-    /// The pods' Envoys.
+    /// The pods' Envoys; those without stats tags come last.
     pub pods: Vec<Envoy>,
+    loaded: usize,
+    filters: BTreeMap<&'static str, Discovered>,
     callers: Vec<Arc<Caller>>,
     application: Arc<Application>,
 }
@@ -139,17 +186,37 @@ impl World {
     pub async fn start(options: Options) -> Self {
         let mesh = Authority::default();
         let application = Arc::new(Application::start().await);
-        let bootstrap = pod(&mesh, &options.chain, application.address());
+        let filters: BTreeMap<_, _> = MODULES
+            .into_iter()
+            .filter_map(|module| Some((module, Discovered::named(module, &options.chain.plugin(module)?))))
+            .collect();
+        let chain = MODULES.into_iter().filter_map(|module| Some(filters.get(module)?.filter()));
+        let own = mesh.issue(&[&principal(APP)]);
+        let listener = Listener::new("inbound", chain).tls(mesh.server(&own, true, true)).to_cluster("inbound|8080||");
+        let mut configuration = bootstrap(&[listener], vec![cluster(application.address())]);
         let mut pods = Vec::new();
         for _ in 0..options.pods {
-            pods.push(Envoy::start(&options.envoy, 2, &bootstrap).await);
+            pods.push(Envoy::start(&options.envoy, 2, &configuration).await);
         }
-        let mut configuration = options.prometheus;
-        configuration.scrapes.push(scrape(pods.iter().map(Envoy::admin)));
-        let prometheus = Prometheus::start(&configuration).await;
-        let callers = CALLERS.map(|name| Arc::new(Caller::new(name, &mesh.issue(&[&principal(name)]))));
-        let world = Self { prometheus, pods, callers: callers.into(), application };
-        let up = format!("sum(up{{job=\"{JOB}\"}}) == {}", options.pods);
+        configuration["stats_config"] = json!({});
+        for _ in 0..options.untagged_pods {
+            pods.push(Envoy::start(&options.envoy, 1, &configuration).await);
+        }
+        let mut scraping = options.prometheus;
+        let target = |(number, pod): (usize, &Envoy)| {
+            (pod.admin(), monitoring::discovered_sidecar(NAMESPACE, &pod_name(number), APP))
+        };
+        let targets: Vec<_> = pods.iter().enumerate().map(target).collect();
+        scraping.scrapes.push(monitoring::scrape_job(JOB, &targets));
+        let prometheus = Prometheus::start(&scraping).await;
+        let expires = SystemTime::now() + options.certificates_last;
+        let callers = CALLERS.map(|name| {
+            let leaf = mesh.issue_so(&[&principal(name)], |params| params.not_after = expires.into());
+            Arc::new(Caller::new(name, &leaf))
+        });
+        let loaded = options.pods;
+        let world = Self { prometheus, pods, loaded, filters, callers: callers.into(), application };
+        let up = format!("sum(up{{job=\"{JOB}\"}}) == {}", world.pods.len());
         let scraped = async || !world.prometheus.query(&up).await.is_empty();
         world.prometheus.wait_until("every pod is scraped", Duration::from_secs(10), scraped).await;
         world
@@ -158,8 +225,18 @@ impl World {
     /// Sends the calls, several at once, and says what became of them. Prometheus knows of it one scrape later: see
     /// [`Self::settle`].
     pub async fn load(&self, calls: &[Call]) -> Load {
-        let addresses = self.pods.iter().map(|pod| pod.address("inbound")).collect();
+        let addresses = self.pods.iter().take(self.loaded).map(|pod| pod.address("inbound")).collect();
         load::run(addresses, &self.callers, &self.application, calls).await
+    }
+
+    /// Gives a module another configuration in every pod, as istiod does when a WasmPlugin is changed. Pods take it soon
+    /// after, or refuse it.
+    ///
+    /// # Panics
+    /// The module is in no chain.
+    pub fn push(&self, module: &'static str, configuration: &Value) {
+        let plugin = Plugin::new(module, configuration).named(&format!("{NAMESPACE}.{module}"));
+        self.filters.get(module).expect("a module of the chain").push(&plugin);
     }
 
     /// Waits until Prometheus has as many requests as were sent in all since the start.
@@ -177,22 +254,6 @@ impl World {
     }
 }
 
-/// The bootstrap of a pod's Envoy.
-fn pod(mesh: &Authority, chain: &Chain, application: SocketAddr) -> Value {
-    let own = mesh.issue(&[&principal(APP)]);
-    let filters = [
-        ("route-metrics", &chain.route_metrics),
-        ("mtls-identity", &chain.mtls_identity),
-        ("rate-limit", &chain.rate_limit),
-    ];
-    let filters = filters.into_iter().filter_map(|(module, configuration)| {
-        // As Istio names them, each in a VM of its own.
-        Some(Plugin::new(module, configuration.as_ref()?).named(&format!("{NAMESPACE}.{module}")).filter())
-    });
-    let listener = Listener::new("inbound", filters).tls(mesh.server(&own, true, true)).to_cluster("inbound|8080||");
-    bootstrap(&[listener], vec![cluster(application)])
-}
-
 /// The application's cluster as Istio describes it: whose service it is stands in its metadata.
 fn cluster(application: SocketAddr) -> Value {
     let mut cluster = crate::config::cluster("inbound|8080||", application);
@@ -202,19 +263,4 @@ fn cluster(application: SocketAddr) -> Value {
         "explicit_http_config": {"http2_protocol_options": {}},
     }});
     cluster
-}
-
-/// The pods as scrape targets, with the labels that the shipped PodMonitor gives them.
-fn scrape(admins: impl Iterator<Item = SocketAddr>) -> Value {
-    let target = |(number, address): (usize, SocketAddr)| {
-        json!({
-            "targets": [address.to_string()],
-            "labels": {"namespace": NAMESPACE, "pod": pod_name(number), "app": APP},
-        })
-    };
-    json!({
-        "job_name": JOB,
-        "metrics_path": "/stats/prometheus",
-        "static_configs": admins.enumerate().map(target).collect::<Vec<_>>(),
-    })
 }

@@ -11,6 +11,7 @@ tool (
 )
 
 require (
+	github.com/prometheus-operator/prometheus-operator v0.85.0
 	istio.io/api v1.31.1
 	sigs.k8s.io/kustomize/kyaml v0.21.2
 )
