@@ -54,7 +54,7 @@ test-integration: build envoy tools registry monitoring istio-authz ## The modul
 	@cargo test --locked --package tollgate-tests
 
 .PHONY: test-mesh
-test-mesh: build envoy mesh-parts ## The manifests and the modules under a real Istio on a real Kubernetes API
+test-mesh: build envoy monitoring mesh-parts ## The manifests and the modules under a real Istio on a real Kubernetes API
 	@cargo test --locked --package tollgate-mesh
 
 .PHONY: mesh

@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod client;
 pub mod config;
 pub mod conversation;
+pub mod dashboards;
 pub mod envoy;
 pub mod flood;
 pub mod istio;

@@ -23,6 +23,7 @@ pub struct Istiod {
     process: Process,
     start: Box<dyn Fn() -> Process + Send + Sync>,
     ready: std::net::SocketAddr,
+    monitoring: std::net::SocketAddr,
 }
 
 /// Number of istiod's Service among the addresses.
@@ -81,7 +82,7 @@ impl Istiod {
 
         let token = kubectl.run(&["create", "token", "istiod", "-n", NAMESPACE, "--duration", "24h"]);
         let kubeconfig = control_plane.pki().kubeconfig_with_token("istiod", &control_plane.url(), token.trim());
-        let ready = free();
+        let (ready, monitoring) = (free(), std::net::SocketAddr::from((address, 15014)));
         let (home, logs) = (state.join("istiod"), logs.to_owned());
         std::fs::create_dir_all(&home).expect("writable");
         let start = move || {
@@ -91,7 +92,7 @@ impl Istiod {
                     .arg(format!("--kubeconfig={}", kubeconfig.display()))
                     .args([format!("--httpAddr={ready}"), format!("--httpsAddr={address}:443")])
                     .args([format!("--grpcAddr={address}:15010"), format!("--secureGRPCAddr={address}:15012")])
-                    .arg(format!("--monitoringAddr={address}:15014"))
+                    .arg(format!("--monitoringAddr={monitoring}"))
                     .current_dir(&home)
                     .env_clear()
                     .env("HOME", &home)
@@ -100,7 +101,7 @@ impl Istiod {
                     .envs([("PILOT_ENABLE_METADATA_EXCHANGE", "false"), ("PILOT_ENABLE_ALPN_FILTER", "false")]);
             })
         };
-        let mut istiod = Self { process: start(), start: Box::new(start), ready };
+        let mut istiod = Self { process: start(), start: Box::new(start), ready, monitoring };
         istiod.until_ready().await;
         // Of a default installation only objects of a revision are validated; users have this one too.
         istioctl(kubectl, &["tag", "set", "default", "--revision", "default", "--overwrite"]);
@@ -115,6 +116,11 @@ impl Istiod {
         })
         .await;
         istiod
+    }
+
+    /// Where its metrics are, at `/metrics`.
+    pub const fn monitoring(&self) -> std::net::SocketAddr {
+        self.monitoring
     }
 
     async fn until_ready(&mut self) {

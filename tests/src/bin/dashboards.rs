@@ -10,7 +10,7 @@ use std::{
 };
 
 use tollgate_tests::{
-    artifacts,
+    artifacts, monitoring,
     prometheus::{self, Prometheus},
     world::{Options, World, load},
 };
@@ -22,7 +22,8 @@ const PODS: usize = 2;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    let prometheus = prometheus::Options { interval: TICK, ..prometheus::Options::default() };
+    let prometheus =
+        prometheus::Options { interval: TICK, groups: monitoring::groups(), ..prometheus::Options::default() };
     let world = World::start(Options { pods: PODS, prometheus, ..Options::default() }).await;
     println!("Two sidecars with the three filters under load, for {TICKS} s ...");
     let start = now();
@@ -32,9 +33,10 @@ async fn main() -> ExitCode {
         ticks.tick().await;
         sent += world.load(&calls(tick)).await.total();
     }
+    let end = now();
     world.settle(sent).await;
     println!("{sent} requests sent, and all of them are in Prometheus");
-    draw(&world.prometheus, start)
+    draw(&world.prometheus, start, end)
 }
 
 /// What is sent in a tick: mostly what is as it should be, in waves, and some of everything; more errors in the middle, and
@@ -53,13 +55,13 @@ fn calls(tick: usize) -> Vec<load::Call> {
     calls
 }
 
-fn draw(prometheus: &Prometheus, start: f64) -> ExitCode {
+fn draw(prometheus: &Prometheus, start: f64, end: f64) -> ExitCode {
     let project = artifacts::project();
     let cache = tollgate_cli::tools::cache().expect("HOME or TOLLGATE_CACHE is set");
     let status = Command::new(cache.join("dashboards/venv/bin/python"))
         .args(["-m", "tollgate_dashboards", "render"])
         .args(["--prometheus", &format!("http://{}", prometheus.address())])
-        .args(["--start", &start.to_string(), "--end", &now().to_string()])
+        .args(["--start", &start.to_string(), "--end", &end.to_string()])
         .args(["--scrape-interval", &TICK.as_secs_f64().to_string()])
         .arg("--out")
         .arg(project.join("target/dashboards"))

@@ -1,5 +1,6 @@
-//! What a real Prometheus makes of the metrics, and the shipped rules of them.
+//! What a real Prometheus makes of the metrics, and the shipped rules and dashboards of them.
 
 mod alerts;
+mod dashboards;
 mod exactness;
 mod rules;

@@ -123,8 +123,12 @@ def _delivery() -> Section:
         lines(
             "Refused, and lost",
             "ops",
-            "Configurations that proxies refused, and errors of istiod's own. A refused configuration leaves the former in force.",
-            Query(_events("pilot_total_xds_rejects"), "refused by a proxy"),
+            "Configurations that proxies refused, by type, and errors of istiod's own. A refused configuration leaves the former in "
+            "force. `ecds` is a pluginConfig that a filter refused: the proxy's log says why, event=configuration_refused.",
+            Query(
+                f'sum by (type) (rate(pilot_total_xds_rejects[{WINDOW}])) or label_replace(0 * {UP}, "type", "none", "", "")',
+                "refused by a proxy: {{type}}",
+            ),
             Query(_events("pilot_total_xds_internal_errors"), "istiod's own errors"),
             Query(_events("pilot_xds_write_timeout"), "timeouts"),
             nothing=ISTIOD,

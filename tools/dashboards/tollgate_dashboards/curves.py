@@ -1,5 +1,7 @@
 """Lines over time, and how observations are spread over a histogram's buckets."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,8 +38,8 @@ def draw_lines(box: Box, panel: Panel, found: list[Line], span: Span) -> None:
     axes = box.axes(0.78, 0.4, 0.18, 0.42 + LEGEND_LINE * (shown + 1.6))
     styles = {line.name: colour_of(index) for index, line in enumerate(sorted(found, key=lambda line: line.name))}
     styles |= {name: (colour, "-") for name, colour in _fixed_colours(panel).items() if name in styles}
-    if _is_dashed(panel):
-        styles = {name: (colour, (0, (5, 3))) for name, (colour, _) in styles.items()}
+    dashed = _dashed(panel)
+    styles = {name: (colour, (0, (5, 3)) if dashed(name) else dashes) for name, (colour, dashes) in styles.items()}
     if custom["stacking"]["mode"] == "normal":
         _stack(axes, found, styles)
     else:
@@ -158,12 +160,15 @@ def _fixed_colours(panel: Panel) -> dict[str, str]:
     }
 
 
-def _is_dashed(panel: Panel) -> bool:
-    return any(
-        shown["id"] == "custom.lineStyle"
+def _dashed(panel: Panel) -> Callable[[str], bool]:
+    """Which lines an override dashes. Grafana's regular expressions stand between slashes."""
+    expressions = [
+        re.compile(override["matcher"]["options"].strip("/"))
         for override in panel.json["fieldConfig"]["overrides"]
         for shown in override["properties"]
-    )
+        if shown["id"] == "custom.lineStyle"
+    ]
+    return lambda name: any(expression.search(name) for expression in expressions)
 
 
 def _largest(values: NDArray[np.float64]) -> float:

@@ -208,7 +208,7 @@ def _limits() -> Section:
             "The same for rules that are not enforced yet. Enforce one when its line is where you want it.",
             Query(share(shadow, all_rules), "{{rule}}"),
             maximum=1,
-            dashed=[".*"],
+            dashed=["/.*/"],
             nothing="No rate-limit rule in force",
         ),
         lines(
@@ -281,7 +281,7 @@ def _identity() -> Section:
                         or_zero_of(per_second(IDENTITY, PROXIES, "rule", 'decision="shadow_denied"'), by_rule),
                         "{{rule}}",
                     ),
-                    dashed=[".*"],
+                    dashed=["/.*/"],
                     nothing="No mtls-identity in force",
                 ),
                 8,
@@ -367,7 +367,7 @@ def _configuration() -> Section:
 
 
 def _health() -> Section:
-    wasm = f"max by (pod) ({selector('envoy_wasm_envoy_wasm_runtime_v8_active', PROXIES)})"
+    restarts = f"sum by (wasm_plugin) (increase({selector('envoy_wasm_vm_reload', PROXIES)}[5m]))"
     return across(
         "Health of the filters",
         8,
@@ -395,10 +395,12 @@ def _health() -> Section:
             nothing="No rate-limit in force",
         ),
         lines(
-            "Wasm machines in a proxy",
+            "Filters started anew",
             "short",
-            "One for each module and worker thread, and one more for each. A step is a proxy that loaded a module anew.",
-            Query(wasm, "{{pod}}"),
+            "How often a filter's machine had to be started again within the last five minutes, after it had failed. For about a "
+            "second each time its requests were refused.",
+            Query(restarts, "{{wasm_plugin}}"),
+            limits=[Limit(0.000001, RED)],
             runbooks=["TollgateVmFailing"],
         ),
     )

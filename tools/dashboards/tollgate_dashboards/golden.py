@@ -4,7 +4,7 @@ from grafana_foundation_sdk.models import dashboard
 
 from .layout import Place, Section, across, choice, compose, label, metrics_source
 from .panels import ORANGE, RED, Column, Limit, Query, figure, heat, lines, rows
-from .promql import CHOSEN, UNDER_WAY, grown, per_second, quantile, selector, share, some_of
+from .promql import CHOSEN, UNDER_WAY, WHOLE, WINDOW, grown, per_second, quantile, selector, share, some_of
 
 UID = "tollgate-golden-signals"
 
@@ -14,7 +14,11 @@ RECEIVED = "tollgate_request_bytes"
 SENT = "tollgate_response_bytes"
 IN_FLIGHT = "tollgate_requests_in_flight"
 
-SERVER_ERRORS = 'response_code=~"5..|0"'
+# What the alerts count as failed, by rules.yaml: a 5xx, or a status of gRPC that is the server's fault.
+SERVER_ERRORS = 'response_code=~"5.."'
+GRPC_ERRORS = 'grpc_status=~"2|4|12|13|14|15"'
+# Of a route's requests, one in a thousand may fail within 30 days.
+BUDGET = 0.001
 CALLER_ERRORS = 'response_code=~"4.."'
 TURNED_AWAY = 'decision=~"limited|denied"'
 SIDECAR = 'namespace=~"$namespace",container="istio-proxy"'
@@ -47,6 +51,12 @@ def golden_signals() -> dashboard.Dashboard:
     )
 
 
+def _failed(function: str, window: str, by: str = "") -> str:
+    """How many failed, as `per_second` and `grown` have it for all."""
+    each = [f"{function}({selector(REQUESTS, CHOSEN, errors)}[{window}])" for errors in (SERVER_ERRORS, GRPC_ERRORS)]
+    return f"sum{f' by ({by})' if by else ''} ({' or '.join(each)})"
+
+
 def _glance() -> Section:
     everything = per_second(REQUESTS, CHOSEN)
     return across(
@@ -54,10 +64,10 @@ def _glance() -> Section:
         5,
         figure("Requests", "reqps", "Requests each second, whatever became of them.", Query(everything)),
         figure(
-            "Failed: 5xx or none",
+            "Failed",
             "percentunit",
-            "Share of requests that got a 5xx, or no response at all (code 0). The service's own fault, or its sidecar's.",
-            Query(share(per_second(REQUESTS, CHOSEN, extra=SERVER_ERRORS), everything)),
+            "Share of requests that got a 5xx, or a status of gRPC that is the server's fault. What Tollgate turns away is none.",
+            Query(share(_failed("rate", WINDOW), everything)),
             [Limit(0.001, ORANGE), Limit(0.01, RED)],
             decimals=2,
         ),
@@ -156,12 +166,17 @@ def _traffic() -> Section:
     )
 
 
+def _burn(window: str) -> str:
+    chosen = 'namespace=~"$namespace",destination_service=~"$destination_service",route=~"$route"'
+    return f"max by (route) (route:tollgate_errors:ratio_rate{window}{{{chosen}}}) / {BUDGET}"
+
+
 def _errors() -> Section:
     by_route = per_second(REQUESTS, CHOSEN, "route")
     code_class = f'label_replace({per_second(REQUESTS, CHOSEN, "response_code")}, "class", "${{1}}xx", "response_code", "(.)..")'
     described = f'sum by (class) (label_replace({code_class}, "class", "none", "response_code", "0"))'
     counted = grown(REQUESTS, CHOSEN, BY_ROUTE)
-    failed = grown(REQUESTS, CHOSEN, BY_ROUTE, SERVER_ERRORS)
+    failed = _failed("increase", WHOLE, BY_ROUTE)
     spread = grown(f"{DURATION}_bucket", CHOSEN, f"le, {BY_ROUTE}")
     return Section(
         "Errors",
@@ -181,19 +196,24 @@ def _errors() -> Section:
                 lines(
                     "Failing share by route",
                     "percentunit",
-                    "5xx and no response at all, as a share of the route's requests. The dashed line is 1 percent.",
-                    Query(share(per_second(REQUESTS, CHOSEN, "route", SERVER_ERRORS), by_route), "{{route}}"),
+                    "5xx, and gRPC statuses that are the server's fault, as a share of the route's requests. The dashed line is 1 percent.",
+                    Query(share(_failed("rate", WINDOW, "route"), by_route), "{{route}}"),
                     limits=[Limit(0.01, RED)],
-                    runbooks=["TollgateErrorBudgetBurnFast", "TollgateErrorBudgetBurnSlow"],
                 ),
                 8,
             ),
             Place(
                 lines(
-                    "4xx share by route",
-                    "percentunit",
-                    "A route whose callers are turned down: refused, limited, not found.",
-                    Query(share(per_second(REQUESTS, CHOSEN, "route", CALLER_ERRORS), by_route), "{{route}}"),
+                    "Error budget, how fast it burns",
+                    "short",
+                    "1 uses up the budget of 30 days (one request in a thousand) in 30 days, 14.4 in two. The alerts wake somebody "
+                    "above 14.4 within an hour or 6 within six. It needs the recording rules of rules.yaml.",
+                    Query(_burn("1h"), "{{route}}, 1 h"),
+                    Query(_burn("6h"), "{{route}}, 6 h"),
+                    limits=[Limit(6, ORANGE), Limit(14.4, RED)],
+                    dashed=["/6 h/"],
+                    nothing="rules.yaml is not applied",
+                    runbooks=["TollgateErrorBudgetBurnFast", "TollgateErrorBudgetBurnSlow"],
                 ),
                 8,
             ),
@@ -213,14 +233,23 @@ def _errors() -> Section:
                         Column("route", "Route"),
                         Column("A", "Requests", "locale", decimals=0),
                         Column("B", "4xx", "locale", decimals=0),
-                        Column("C", "5xx or none", "locale", decimals=0),
+                        Column("C", "Failed", "locale", decimals=0),
                         Column("D", "Failing", "percentunit", [Limit(0.001, ORANGE), Limit(0.01, RED)], decimals=2),
                         Column("E", "P95", "ms", decimals=1),
                     ],
-                    "5xx or none",
+                    "Failed",
                     nothing="Nobody called in this time",
                 ),
-                12,
+                16,
+            ),
+            Place(
+                lines(
+                    "4xx share by route",
+                    "percentunit",
+                    "A route whose callers are turned down: refused, limited, not found.",
+                    Query(share(per_second(REQUESTS, CHOSEN, "route", CALLER_ERRORS), by_route), "{{route}}"),
+                ),
+                8,
             ),
             Place(
                 lines(
@@ -230,7 +259,7 @@ def _errors() -> Section:
                     "one, UT a timeout, DC the caller hung up, NR no route; `-` is none of these.",
                     Query(per_second(REQUESTS, CHOSEN, "response_code, response_flags"), "{{response_code}} {{response_flags}}"),
                 ),
-                6,
+                12,
             ),
             Place(
                 lines(
@@ -240,7 +269,7 @@ def _errors() -> Section:
                     "`-` is a request that is not gRPC.",
                     Query(per_second(REQUESTS, CHOSEN, "grpc_status"), "{{grpc_status}}"),
                 ),
-                6,
+                12,
             ),
         ],
     )

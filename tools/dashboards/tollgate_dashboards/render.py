@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from .box import FAINT, INK, PAPER, RULE, Box
+from .box import FAINT, INK, PAPER, Box
 from .curves import Line, draw_heatmap, draw_lines
 from .figures import draw_bars, draw_figure, draw_table
 from .prometheus import Prometheus, Refused, Series
@@ -71,23 +71,25 @@ class _Page:
     def _panel(self, box: Box, panel: Panel) -> None:
         where = f"{self.dashboard.title}, {panel.title}"
         targets = list(self.dashboard.targets(panel, self.span, POINTS * panel.w // 24))
-        foreign = [target for target in targets if target.elsewhere]
-        self.elsewhere += [f"{where} ({target.ref}): {target.elsewhere}" for target in foreign]
-        if foreign:
-            box.text(box.width / 2, box.height / 2, f"proved elsewhere: {foreign[0].elsewhere}", colour=FAINT, align="center")
-            return
-        found = {target.ref: self._ask(target, panel, where) for target in targets}
-        if not all(found.values()):
-            box.text(box.width / 2, box.height / 2, "No data", size=12, colour=RULE, align="center")
+        found = {target.ref: answer for target in targets if (answer := self._ask(target, panel, where))}
+        missing = [target for target in targets if target.ref not in found]
+        self.elsewhere += [f"{where} ({target.ref}): {target.elsewhere}" for target in missing if target.elsewhere]
+        if not found:
+            whose = missing[0].elsewhere if missing else None
+            said = f"proved elsewhere: {whose}" if whose else "No data"
+            box.text(box.width / 2, box.height / 2, said, colour=FAINT, align="center")
             return
         self.shown += 1
         if panel.kind == "table":
             draw_table(box, panel, found)
             return
-        named = [Line(_name(target.legend, series), series) for target in targets for series in found[target.ref]]
+        named = [Line(_name(target.legend, series), series) for target in targets for series in found.get(target.ref, [])]
         DRAWN[panel.kind](box, panel, named, self.span)
 
     def _ask(self, target: Target, panel: Panel, where: str) -> list[Series]:
+        """What there is to show; nothing is an error, unless the query is one of those that others answer."""
+        if target.source != "prometheus":
+            return []
         try:
             if target.instant:
                 found = self.server.at(target.expr, self.span.end)
@@ -98,7 +100,8 @@ class _Page:
             self.empty.append(f"{where} ({target.ref}): {refused}")
             return []
         if not any(np.isfinite(series.values).any() for series in found):
-            self.empty.append(f"{where} ({target.ref}): {target.expr}")
+            if not target.elsewhere:
+                self.empty.append(f"{where} ({target.ref}): {target.expr}")
             return []
         return found
 

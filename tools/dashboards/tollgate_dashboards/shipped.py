@@ -39,6 +39,8 @@ class Target:
     expr: str
     legend: str
     instant: bool
+    # The type of the data source that it goes to.
+    source: str
     # Why nothing here can answer it, if so.
     elsewhere: str | None
 
@@ -74,6 +76,7 @@ class Dashboard:
                 expr=expr,
                 legend=target.get("legendFormat", ""),
                 instant=bool(target.get("instant")),
+                source=target["datasource"]["type"],
                 elsewhere=_elsewhere(target["datasource"]["type"], expr),
             )
 

@@ -20,8 +20,7 @@ def problems(directory: Path, schema_file: Path) -> list[str]:
     for file in sorted(directory.glob("*.json")):
         dashboard = json.loads(file.read_text())
         found += [f"{file}: {line}" for line in wrong(dashboard, schema)]
-        if runbooks.is_dir():
-            found += [f"{file}: {line}" for line in without_runbook(dashboard, runbooks)]
+        found += [f"{file}: {line}" for line in without_runbook(dashboard, runbooks)]
         other = uids.setdefault(dashboard.get("uid"), file.name)
         if other != file.name:
             found.append(f"{file}: uid {dashboard.get('uid')} is {other}'s")

@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 use tollgate_mesh::{Mesh, process};
 
+mod dashboards;
 mod load;
 mod manifests;
 mod native;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         policy::a_plugin_that_comes_or_goes_is_missed_by_one_request_of_each_open_connection_at_most,
         native::a_converted_envoy_filter_admits_what_the_filter_itself_did,
         policy::enforcement_goes_on_while_the_control_plane_is_away,
+        dashboards::istiod_answers_what_the_dashboards_ask_of_it,
         supply::modules_are_pulled_by_tag_by_digest_and_over_http,
         supply::a_wrong_digest_refuses_or_admits_as_the_fail_strategy_says,
         supply::a_refused_configuration_leaves_the_former_one_in_force,

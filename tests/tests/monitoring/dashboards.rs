@@ -1,0 +1,75 @@
+//! Every panel of the shipped dashboards has something to show.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tollgate_tests::{
+    dashboards::{self, Query},
+    prometheus::Prometheus,
+    queries,
+};
+
+use super::rules::{eventful_world, renamed};
+
+/// Long enough for all of the test's load to be in it.
+const WINDOW: Duration = Duration::from_secs(120);
+
+/// What is wrong with a query here.
+async fn complaints(prometheus: &Prometheus, query: &str) -> Vec<String> {
+    // Zeros stand in for what is not there, so an answer alone proves nothing: each selector must have one.
+    let mut complaints = queries::complaints(prometheus, query).await;
+    if complaints.is_empty() && !prometheus.query(query).await.iter().any(|sample| sample.value.is_finite()) {
+        complaints.push(format!("no number: {query}"));
+    }
+    complaints
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_panel_has_something_to_show_and_every_renamed_metric_or_label_is_noticed() {
+    let world = eventful_world().await;
+    let queries = shipped_queries().into_iter().filter(|query| query.elsewhere.is_none());
+    let queries: Vec<_> = queries.collect();
+    // Some ask for what the rules record.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut all = BTreeMap::new();
+        for Query { place, expression, .. } in &queries {
+            let complaints = complaints(&world.prometheus, expression).await;
+            if !complaints.is_empty() {
+                all.insert(place, complaints);
+            }
+        }
+        if all.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{all:#?}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let mut tried = 0;
+    for Query { place, expression, .. } in &queries {
+        let asked = queries::asked(expression).expect("PromQL");
+        for word in asked.metrics.iter().chain(&asked.labels) {
+            let mutant = renamed(expression, word);
+            let complaints = complaints(&world.prometheus, &mutant).await;
+            assert!(!complaints.is_empty(), "{place}: nobody noticed that {word} was renamed in {mutant}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 300, "only {tried} names were tried");
+}
+
+fn shipped_queries() -> Vec<Query> {
+    dashboards::shipped().iter().flat_map(|dashboard| dashboards::queries(dashboard, WINDOW)).collect()
+}
+
+#[test]
+fn what_nothing_here_can_answer_is_istiods_the_kubelets_kube_state_metrics_or_lokis() {
+    let queries = shipped_queries();
+    let elsewhere = queries.iter().filter(|query| query.elsewhere.is_some()).count();
+    let ours = |query: &&Query| query.expression.contains("tollgate_") && query.elsewhere.is_some();
+    let ours: Vec<_> = queries.iter().filter(ours).map(|query| &query.place).collect();
+    assert_eq!(ours, Vec::<&String>::new(), "queries of Tollgate's own metrics that no test asks");
+    assert!(elsewhere < queries.len() / 2, "{elsewhere} of {} queries are left to others", queries.len());
+}
