@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard
 
 from .control_plane import control_plane
 from .decisions import decisions
@@ -15,7 +16,16 @@ from .logs import logs
 def sources() -> Mapping[str, str]:
     """What each file is to contain, by its name: the dashboard's uid."""
     made = [golden_signals(), decisions(), control_plane(), logs()]
-    return {f"{one.uid}.json": json.dumps(one, cls=JSONEncoder, indent=2, sort_keys=True) + "\n" for one in made}
+    return {f"{one.uid}.json": _text(one) for one in made}
+
+
+def _text(made: dashboard.Dashboard) -> str:
+    content = json.loads(json.dumps(made, cls=JSONEncoder))
+    # The SDK knows no other place for a link than a menu that newer Grafanas have. Without it, it is where one sees it.
+    for links in [content["links"], *(panel.get("links", []) for panel in content["panels"])]:
+        for link in links:
+            del link["placement"]
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def write(directory: Path) -> list[str]:
