@@ -35,7 +35,7 @@ def draw_lines(box: Box, panel: Panel, found: list[Line], span: Span) -> None:
     custom, unit = defaults["custom"], defaults["unit"]
     found = sorted(found, key=lambda line: -_largest(line.series.values))
     shown = max(1, min(len(found), int((box.height - 1.2) * 0.4 / LEGEND_LINE)))
-    axes = box.axes(0.78, 0.4, 0.18, 0.42 + LEGEND_LINE * (shown + 1.6))
+    axes = box.axes(0.78, 0.4, 0.18, 0.34 + LEGEND_LINE * (shown + 1.5))
     styles = {line.name: colour_of(index) for index, line in enumerate(sorted(found, key=lambda line: line.name))}
     styles |= {name: (colour, "-") for name, colour in _fixed_colours(panel).items() if name in styles}
     dashed = _dashed(panel)

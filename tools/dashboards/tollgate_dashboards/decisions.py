@@ -263,9 +263,9 @@ def _identity() -> Section:
                     Query(
                         or_zero_of(
                             per_second(IDENTITY, PROXIES, "rule, reason", 'decision="denied"'),
-                            per_second(IDENTITY, PROXIES, "rule, reason", 'decision="allowed"'),
+                            per_second(IDENTITY, PROXIES, "reason", 'decision="allowed"'),
                         ),
-                        "{{rule}}: {{reason}}",
+                        "{{rule}} {{reason}}",
                     ),
                     nothing="No mtls-identity in force",
                     runbooks=["TollgateIdentityDenialsSpike"],

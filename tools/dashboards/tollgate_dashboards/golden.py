@@ -175,6 +175,8 @@ def _errors() -> Section:
     by_route = per_second(REQUESTS, CHOSEN, "route")
     code_class = f'label_replace({per_second(REQUESTS, CHOSEN, "response_code")}, "class", "${{1}}xx", "response_code", "(.)..")'
     described = f'sum by (class) (label_replace({code_class}, "class", "none", "response_code", "0"))'
+    unusual = per_second(REQUESTS, CHOSEN, "response_code, response_flags", 'response_code!~"2.."')
+    label_of_none = f'label_replace(0 * {per_second(REQUESTS, CHOSEN)}, "response_code", "none", "", "")'
     counted = grown(REQUESTS, CHOSEN, BY_ROUTE)
     failed = _failed("increase", WHOLE, BY_ROUTE)
     spread = grown(f"{DURATION}_bucket", CHOSEN, f"le, {BY_ROUTE}")
@@ -253,11 +255,11 @@ def _errors() -> Section:
             ),
             Place(
                 lines(
-                    "Response codes and flags",
+                    "Codes and flags other than 2xx",
                     "reqps",
                     "Envoy's response flags say where a response came from: UF and UC are trouble with the upstream, UH no healthy "
-                    "one, UT a timeout, DC the caller hung up, NR no route; `-` is none of these.",
-                    Query(per_second(REQUESTS, CHOSEN, "response_code, response_flags"), "{{response_code}} {{response_flags}}"),
+                    "one, UT a timeout, DC the caller hung up, NR no route; `-` is none of these. Code 0 is no response at all.",
+                    Query(f"{unusual} or {label_of_none}", "{{response_code}} {{response_flags}}"),
                 ),
                 12,
             ),
