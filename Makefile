@@ -51,6 +51,7 @@ test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for was
 
 .PHONY: test-integration
 test-integration: build envoy tools registry monitoring istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
+	@$(setup) dashboards
 	@cargo test --locked --package tollgate-tests
 
 .PHONY: test-mesh

@@ -1,6 +1,6 @@
 //! The shipped dashboards' queries, out of the JSON files themselves, as Grafana sends them before anybody has chosen anything.
 
-use std::{fs, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use serde_json::Value;
 
@@ -65,6 +65,28 @@ pub fn queries(dashboard: &str, window: Duration) -> Vec<Query> {
         }
     }
     queries
+}
+
+/// What draws every dashboard from what a Prometheus has, from `start` to `end` in seconds since 1970, and fails if a panel has
+/// nothing to show.
+///
+/// # Panics
+/// What it needs is not installed.
+pub fn drawing(prometheus: SocketAddr, start: f64, end: f64, scrape_interval: Duration, out: &Path) -> Command {
+    let cache = tollgate_cli::tools::cache().expect("HOME or TOLLGATE_CACHE is set");
+    let python = cache.join("dashboards/venv/bin/python");
+    assert!(python.is_file(), "{} is missing: run `tools/setup.sh dashboards`", python.display());
+    let mut command = Command::new(python);
+    command
+        .args(["-m", "tollgate_dashboards", "render", "--prometheus", &format!("http://{prometheus}")])
+        .args(["--start", &start.to_string(), "--end", &end.to_string()])
+        .args(["--scrape-interval", &scrape_interval.as_secs_f64().to_string()])
+        .arg("--out")
+        .arg(out)
+        .current_dir(artifacts::project().join("tools/dashboards"))
+        // Nothing is written beside the source.
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
 }
 
 /// Whose a metric is that no sidecar under test has: the list that tools/dashboards draws by.

@@ -5,13 +5,12 @@
 //! has nothing to show is an error.
 
 use std::{
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tollgate_tests::{
-    artifacts, monitoring,
-    prometheus::{self, Prometheus},
+    artifacts, dashboards, monitoring, prometheus,
     world::{Options, World, load},
 };
 
@@ -36,7 +35,9 @@ async fn main() -> ExitCode {
     let end = now();
     world.settle(sent).await;
     println!("{sent} requests sent, and all of them are in Prometheus");
-    draw(&world.prometheus, start, end)
+    let out = artifacts::project().join("target/dashboards");
+    let drawn = dashboards::drawing(world.prometheus.address(), start, end, TICK, &out).status();
+    if drawn.expect("Python runs").success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What is sent in a tick: mostly what is as it should be, in waves, and some of everything; more errors in the middle, and
@@ -53,28 +54,6 @@ fn calls(tick: usize) -> Vec<load::Call> {
         calls.extend(mixed.iter().filter(|call| call.route == "login").take(16).cloned());
     }
     calls
-}
-
-fn draw(prometheus: &Prometheus, start: f64, end: f64) -> ExitCode {
-    let project = artifacts::project();
-    let cache = tollgate_cli::tools::cache().expect("HOME or TOLLGATE_CACHE is set");
-    let status = Command::new(cache.join("dashboards/venv/bin/python"))
-        .args(["-m", "tollgate_dashboards", "render"])
-        .args(["--prometheus", &format!("http://{}", prometheus.address())])
-        .args(["--start", &start.to_string(), "--end", &end.to_string()])
-        .args(["--scrape-interval", &TICK.as_secs_f64().to_string()])
-        .arg("--out")
-        .arg(project.join("target/dashboards"))
-        .current_dir(project.join("tools/dashboards"))
-        .status();
-    match status {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: Python does not run ({error}): `make dashboards` installs what it needs");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn now() -> f64 {

@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tollgate_tests::{
     dashboards::{self, Query},
-    prometheus::Prometheus,
+    prometheus::{self, Prometheus},
     queries,
 };
 
@@ -62,6 +62,23 @@ async fn every_panel_has_something_to_show_and_every_renamed_metric_or_label_is_
 
 fn shipped_queries() -> Vec<Query> {
     dashboards::shipped().iter().flat_map(|dashboard| dashboards::queries(dashboard, WINDOW)).collect()
+}
+
+#[tokio::test]
+async fn a_panel_without_anything_to_show_is_an_error_that_names_it() {
+    let prometheus = Prometheus::start(&prometheus::Options::default()).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let pictures = tempfile::tempdir().expect("a directory for temporary files");
+    let mut drawing =
+        dashboards::drawing(prometheus.address(), now - 60.0, now, Duration::from_secs(1), pictures.path());
+    let output = drawing.output().expect("Python runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for query in shipped_queries() {
+        let (panel, reference) = query.place.rsplit_once(", ").expect("a letter");
+        let line = format!("error: nothing to show: {panel} ({reference}): ");
+        assert_eq!(said.contains(&line), query.elsewhere.is_none(), "{line}\n{said}");
+    }
 }
 
 #[test]

@@ -279,7 +279,9 @@ def _errors() -> Section:
 
 def _saturation() -> Section:
     used = f"max by (pod) (container_memory_working_set_bytes{{{SIDECAR}}})"
-    limit = f'max by (pod) (kube_pod_container_resource_limits{{{SIDECAR},resource="memory"}})'
+    # A native sidecar is an init container to Kubernetes.
+    limits = [f'kube_pod_{kind}_resource_limits{{{SIDECAR},resource="memory"}}' for kind in ("container", "init_container")]
+    limit = f"max by (pod) ({' or '.join(limits)})"
     throttled = (
         f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{SIDECAR}}}[$__rate_interval]))"
         f" / sum by (pod) (rate(container_cpu_cfs_periods_total{{{SIDECAR}}}[$__rate_interval]))"
