@@ -39,6 +39,9 @@ pub trait Request {
 }
 
 macro_rules! attributes {
+    (@join $first:literal $(, $rest:literal)*) => {
+        concat!($first $(, "\0", $rest)*)
+    };
     ($($(#[$doc:meta])* $name:ident = [$($segment:literal),+];)+) => {
         /// The attributes in use. See Envoy's "Attributes" for their meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,14 @@ macro_rules! attributes {
             pub const fn path(self) -> &'static [&'static str] {
                 match self {
                     $(Self::$name => &[$($segment),+],)+
+                }
+            }
+
+            /// The path as the Proxy-Wasm ABI wants it: a zero byte between two segments.
+            #[must_use]
+            pub const fn joined(self) -> &'static str {
+                match self {
+                    $(Self::$name => attributes!(@join $($segment),+),)+
                 }
             }
         }
@@ -90,6 +101,16 @@ attributes! {
     RequestDuration = ["request", "duration"];
     /// The request's method.
     RequestMethod = ["request", "method"];
+    /// The bytes of the request's headers and body; eight bytes.
+    RequestTotalSize = ["request", "total_size"];
+    /// The bytes of the response's headers, body and trailers; eight bytes.
+    ResponseTotalSize = ["response", "total_size"];
+    /// How a gRPC call ended; eight bytes. Of other requests it is what their status would mean.
+    ResponseGrpcStatus = ["response", "grpc_status"];
+    /// Why the response is what it is, such as `via_upstream`.
+    ResponseCodeDetails = ["response", "code_details"];
+    /// The connection's number in this proxy; eight bytes.
+    ConnectionId = ["connection", "id"];
     /// Where the listener stands: an `envoy.config.core.v3.TrafficDirection`; eight bytes. Gateways are outbound.
     ListenerDirection = ["xds", "listener_direction"];
     /// The route's name.
@@ -101,7 +122,7 @@ attributes! {
 }
 
 /// Where a listener stands, as seen from the workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Not said: a plain Envoy.
     Unspecified,

@@ -5,6 +5,26 @@
 //! `stats_tags`) for each key, Prometheus sees a metric with labels. Those expressions, and Istio's own, look anywhere
 //! in the name, so a value must not contain what they look for.
 
+/// Every label that a metric of Tollgate's may have: what `extraStatTags` must list.
+pub const LABELS: [&str; 16] = [
+    "rule",
+    "decision",
+    "reason",
+    "route",
+    "method",
+    "response_code",
+    "response_flags",
+    "grpc_status",
+    "source_workload",
+    "source_principal",
+    "destination_service",
+    "direction",
+    "filter",
+    "plugin",
+    "version",
+    "config_hash",
+];
+
 /// Substrings that some tag expression of Istio's default bootstrap takes for its own.
 const BAIT: &[&str] = &[
     "=.=",
@@ -35,8 +55,15 @@ pub fn stat_name(metric: &str, labels: &[(&str, &str)]) -> String {
     name
 }
 
+/// The labels that no tag of these is for.
+#[must_use]
+pub fn labels_without_tag(tags: &[&[u8]]) -> Vec<&'static str> {
+    LABELS.into_iter().filter(|label| !tags.contains(&label.as_bytes())).collect()
+}
+
 /// `value` as it may stand in a name: without control characters and `;`, and without what a tag expression would bite.
-fn label_value(value: &str) -> String {
+#[must_use]
+pub fn label_value(value: &str) -> String {
     let mut safe = String::with_capacity(value.len());
     for c in value.chars() {
         if safe.len() >= LONGEST_VALUE {
@@ -69,6 +96,22 @@ mod tests {
             stat_name("tollgate_requests_total", &[("response_code", "200"), ("route", "posts")]),
             "response_code=.=200;.;route=.=posts;.;tollgate_requests_total"
         );
+    }
+
+    #[test]
+    fn no_label_ends_in_another() {
+        // The expression for the shorter one would find it inside of the longer one.
+        for (one, other) in LABELS.iter().flat_map(|one| LABELS.iter().map(move |other| (one, other))) {
+            assert!(one == other || !one.ends_with(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn says_which_labels_have_no_tag() {
+        let all = LABELS.map(str::as_bytes);
+        assert_eq!(labels_without_tag(&all), Vec::<&str>::new());
+        let missing = labels_without_tag(&[&b"route"[..], b"other"]);
+        assert!(missing.len() == LABELS.len() - 1 && !missing.contains(&"route"), "{missing:?}");
     }
 
     #[test]

@@ -7,24 +7,6 @@ use tempfile::TempDir;
 
 use crate::{artifacts, envoy::Envoy};
 
-/// Every label that a metric of ours may have.
-const LABELS: [&str; 14] = [
-    "rule",
-    "decision",
-    "reason",
-    "route",
-    "method",
-    "response_code",
-    "response_flags",
-    "source_workload",
-    "source_principal",
-    "destination_service",
-    "direction",
-    "filter",
-    "version",
-    "config_hash",
-];
-
 /// One of our filters in a chain, as Istio would put it there.
 #[derive(Debug, Clone)]
 pub struct Plugin {
@@ -330,7 +312,7 @@ pub fn bootstrap(listeners: &[Listener], clusters: Vec<Value>) -> Value {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "stats_flush_interval": "0.1s",
-        "stats_config": {"stats_tags": LABELS.map(tag)},
+        "stats_config": {"stats_tags": tollgate::stats::LABELS.map(tag)},
         "static_resources": {
             "listeners": listeners.iter().map(Listener::to_json).collect::<Vec<_>>(),
             "clusters": clusters,

@@ -73,11 +73,11 @@ impl<P: Plugin> Dispatcher<P> {
     }
 
     /// `proxy_on_request_headers`
-    pub fn on_request_headers(&mut self, context: u32) -> Flow {
+    pub fn on_request_headers(&mut self, context: u32, end_of_stream: bool) -> Flow {
         let (latest, root) = self.latest;
         let plugin = if latest == context { self.plugin(root) } else { None };
         let Some(plugin) = plugin else { return P::on_unconfigured() };
-        let (flow, stream) = plugin.on_request_headers(&HostRequest::default());
+        let (flow, stream) = plugin.on_request_headers(&HostRequest::arriving(end_of_stream));
         if let Some(stream) = stream {
             self.streams.insert(context, (root, stream));
         }
@@ -173,10 +173,11 @@ macro_rules! export {
     };
     (@callback $plugin:ty, on_request_headers) => {
         #[unsafe(no_mangle)]
-        extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
+        extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, end_of_stream: u32) -> u32 {
             let unconfigured = <$plugin as $crate::Plugin>::on_unconfigured;
             let busy = ::core::option::Option::None;
-            match dispatch(busy, |dispatcher| Some(dispatcher.on_request_headers(context))).unwrap_or_else(unconfigured) {
+            let call = |dispatcher: &mut $crate::Dispatcher<$plugin>| Some(dispatcher.on_request_headers(context, end_of_stream != 0));
+            match dispatch(busy, call).unwrap_or_else(unconfigured) {
                 $crate::Flow::Continue => 0,
                 $crate::Flow::Stop => 1,
             }

@@ -36,5 +36,5 @@ pub use self::{
     request::HostRequest,
     response::HostResponse,
     shared_data::SharedData,
-    system::{LogLevel, log, log_unreachable_rules, now, random, set_property, unix_seconds},
+    system::{LogLevel, is_news, istio_stat_tags, log, log_unreachable_rules, now, random, set_property, unix_seconds},
 };

@@ -2,7 +2,7 @@
 
 use tollgate::stats::stat_name;
 
-use crate::abi;
+use crate::{Root, abi};
 
 macro_rules! metric {
     ($(#[$doc:meta])* $name:ident = $kind:literal) => {
@@ -80,9 +80,9 @@ impl Histogram {
 
 /// The gauge that says which configuration is in force: 1 while it is, 0 afterwards.
 #[must_use]
-pub fn config_info(filter: &str, version: &str, configuration: &[u8]) -> Gauge {
+pub fn config_info(root: &Root, filter: &str, version: &str, configuration: &[u8]) -> Gauge {
     let hash = config_hash(configuration);
-    let labels = [("filter", filter), ("version", version), ("config_hash", &hash)];
+    let labels = [("filter", filter), ("plugin", &root.name), ("version", version), ("config_hash", &hash)];
     Gauge::define(&stat_name("tollgate_config_info", &labels))
 }
 

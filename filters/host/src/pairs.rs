@@ -7,15 +7,50 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }
-    let mut lengths = bytes;
-    let count = take_u32(&mut lengths)?;
-    let mut data = lengths.get(count.checked_mul(8)?..)?;
-    let mut pairs = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (name, value) = (take_u32(&mut lengths)?, take_u32(&mut lengths)?);
-        pairs.push((take_terminated(&mut data, name)?, take_terminated(&mut data, value)?));
+    let mut pairs = Pairs::of(bytes)?;
+    let decoded: Vec<_> = pairs.by_ref().collect();
+    (pairs.left == 0 && pairs.data.is_empty()).then_some(decoded)
+}
+
+/// The first value under `name`, of what can be read of a serialised map.
+#[must_use]
+pub fn first<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    Pairs::of(bytes)?.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The bytes of all names and values, without what the serialisation adds.
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> usize {
+    let pairs = Pairs::of(bytes).into_iter().flatten();
+    pairs.fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
+}
+
+/// One pair after the other, up to the first that is not whole.
+struct Pairs<'a> {
+    left: usize,
+    lengths: &'a [u8],
+    data: &'a [u8],
+}
+
+impl<'a> Pairs<'a> {
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let mut lengths = bytes;
+        let left = take_u32(&mut lengths)?;
+        let data = lengths.get(left.checked_mul(8)?..)?;
+        Some(Self { left, lengths, data })
     }
-    data.is_empty().then_some(pairs)
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.left.checked_sub(1)?;
+        let (name, value) = (take_u32(&mut self.lengths)?, take_u32(&mut self.lengths)?);
+        let pair = (take_terminated(&mut self.data, name)?, take_terminated(&mut self.data, value)?);
+        self.left = left;
+        Some(pair)
+    }
 }
 
 /// Serialises `pairs`. `None` when a length does not fit into 32 bits.
@@ -61,6 +96,18 @@ mod tests {
     fn values_need_not_be_text() {
         let bytes = [1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, b'a', 0, 0xff, 0xfe, 0];
         assert_eq!(decode(&bytes), Some(vec![(&b"a"[..], &b"\xff\xfe"[..])]));
+    }
+
+    #[test]
+    fn finds_the_first_value_and_counts_what_is_there() {
+        let pairs = [("a", "1"), ("bc", "22"), ("a", "333")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let map = encode(&pairs).unwrap();
+        assert_eq!(
+            (first(&map, b"a"), first(&map, b"bc"), first(&map, b"b")),
+            (Some(&b"1"[..]), Some(&b"22"[..]), None)
+        );
+        assert_eq!((bytes(&map), bytes(b""), bytes(&map[..9])), (10, 0, 0));
+        assert_eq!(first(b"", b"a"), None);
     }
 
     #[test]

@@ -18,16 +18,47 @@ pub struct HostRequest {
     /// Serialised.
     headers: OnceCell<Vec<u8>>,
     attributes: [Lazy; Attribute::ALL.len()],
+    end_of_stream: bool,
 }
 
 impl HostRequest {
     /// A pseudo-header: Envoy's codecs let at most one through, so the first is the only one.
     fn pseudo_header<'a>(&'a self, cell: &'a Lazy, name: &str) -> Option<&'a [u8]> {
-        cell.get_or_init(|| abi::header(abi::REQUEST_HEADERS, name).ok()).as_deref()
+        match self.headers.get() {
+            Some(headers) => pairs::first(headers, name.as_bytes()),
+            None => cell.get_or_init(|| abi::header(abi::REQUEST_HEADERS, name).ok()).as_deref(),
+        }
+    }
+
+    /// All headers, serialised.
+    fn all_headers(&self) -> &[u8] {
+        self.headers.get_or_init(|| abi::headers(abi::REQUEST_HEADERS).unwrap_or_default())
     }
 }
 
 impl HostRequest {
+    /// One whose headers have arrived, and nothing will follow them if `end_of_stream`.
+    pub(crate) fn arriving(end_of_stream: bool) -> Self {
+        Self { end_of_stream, ..Self::default() }
+    }
+
+    /// Whether it is known to have no body.
+    #[must_use]
+    pub const fn has_no_body(&self) -> bool {
+        self.end_of_stream
+    }
+
+    /// Reads all headers now: for a filter that surely needs two of them, as each call to the host costs about the same.
+    pub fn read_headers(&self) {
+        let _ = self.all_headers();
+    }
+
+    /// The bytes of all headers' names and values.
+    #[must_use]
+    pub fn header_bytes(&self) -> usize {
+        pairs::bytes(self.all_headers())
+    }
+
     /// Gives the header `name` (lowercase) this value alone, or none. Headers go whose name an application may take for
     /// `name`: many put `_` or anything but letters and digits for each `-`, as CGI does.
     ///
@@ -59,19 +90,21 @@ impl Request for HostRequest {
 
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
         // The host's look-up by name returns a repeated header's first value alone (CVE-2026-31838).
-        let headers = self.headers.get_or_init(|| abi::headers(abi::REQUEST_HEADERS).unwrap_or_default());
-        let pairs = pairs::decode(headers).unwrap_or_default().into_iter();
+        let pairs = pairs::decode(self.all_headers()).unwrap_or_default().into_iter();
         let named = pairs.filter(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
         named.map(|(_, value)| value.to_vec()).collect()
     }
 
     fn first_header(&self, name: &str) -> Option<Vec<u8>> {
-        abi::header(abi::REQUEST_HEADERS, name).ok()
+        match self.headers.get() {
+            Some(headers) => pairs::first(headers, name.as_bytes()).map(<[u8]>::to_vec),
+            None => abi::header(abi::REQUEST_HEADERS, name).ok(),
+        }
     }
 
     fn attribute(&self, attribute: Attribute) -> Option<&[u8]> {
         let cell = self.attributes.get(attribute as usize)?;
-        let value = cell.get_or_init(|| abi::property(&attribute.path().join("\0")).ok());
+        let value = cell.get_or_init(|| abi::property(attribute.joined()).ok());
         value.as_deref().filter(|value| !value.is_empty())
     }
 

@@ -48,7 +48,7 @@ impl Plugin for MtlsIdentity {
             decisions: Decisions::new(&config.rules),
             expiry: Expiry::default(),
             outbound_said: false,
-            info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
+            info: host::config_info(root, Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
             hand_over: config.hand_over,
         })
     }

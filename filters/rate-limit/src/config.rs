@@ -186,6 +186,17 @@ config_struct! {
 }
 
 impl RuleConfig {
+    /// What one of `replicas` proxies admits in an hour in the long run, by the limit that admits least; rounded down.
+    #[must_use]
+    pub fn requests_an_hour(limits: &[LimitConfig], replicas: u64) -> u64 {
+        const HOUR: u128 = 3_600_000_000_000;
+        let of_limit = |limit: &Limit| {
+            let requests = u128::from(limit.requests.get()).saturating_mul(HOUR);
+            requests.checked_div(limit.per.as_nanos().into()).and_then(|requests| u64::try_from(requests).ok())
+        };
+        Self::limits_of_one(limits, replicas).iter().filter_map(of_limit).min().unwrap_or(u64::MAX)
+    }
+
     /// The limits that one of `replicas` proxies enforces.
     #[must_use]
     pub fn limits_of_one(limits: &[LimitConfig], replicas: u64) -> Vec<Limit> {

@@ -67,11 +67,16 @@ struct EncodedReply {
 }
 
 impl Rule {
-    fn new(config: &RuleConfig) -> Self {
+    fn new(config: &RuleConfig, replicas: u64) -> Self {
         let name = config.name.as_str();
         let counter = |decision| decisions(name, decision);
         let is_keyed = !config.key.is_empty();
         let of_rule = |metric| stat_name(metric, &[("rule", name)]);
+        if !is_keyed {
+            // How full it is, is then a matter of the rate that it allows.
+            let capacity = RuleConfig::requests_an_hour(&config.limits, replicas);
+            Gauge::define(&of_rule("tollgate_rate_limit_capacity")).record(capacity);
+        }
         let counters = Counters {
             allowed: counter("allowed"),
             limited: counter("limited"),
@@ -134,15 +139,15 @@ impl Plugin for RateLimit {
         let mut store = SharedData::default();
         let seed = seed(&mut store)?;
         host::log_unreachable_rules(root, Self::NAME, config.warnings());
-        announce(&config, &scope, configuration, &mut store);
+        announce(&config, &scope, configuration);
         Ok(Self {
             policy: Policy::new(&config, &scope, seed),
             store,
-            rules: config.all_rules().map(Rule::new).collect(),
+            rules: config.all_rules().map(|rule| Rule::new(rule, config.replicas())).collect(),
             // Traffic that no rule is for: a limit that matches nothing shows here.
             unmatched: decisions("__unmatched__", "allowed"),
             exempt: decisions("__exempt__", "allowed"),
-            info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
+            info: host::config_info(root, Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         })
     }
 
@@ -295,16 +300,9 @@ fn seed(store: &mut SharedData) -> Result<Seed, ConfigError> {
 }
 
 /// Logs what is enforced, once in a proxy and not once in a worker.
-fn announce(config: &Config, scope: &Scope<'_>, configuration: &[u8], store: &mut SharedData) {
-    let key = scope.announcement_key();
+fn announce(config: &Config, scope: &Scope<'_>, configuration: &[u8]) {
     let hash = host::config_hash(configuration);
-    let announced = match store.get(&key) {
-        Ok(Some((value, _))) if value == hash.as_bytes() => return,
-        Ok(Some((_, version))) => store.compare_and_swap(&key, hash.as_bytes(), version),
-        Ok(None) => store.insert(&key, hash.as_bytes()),
-        Err(error) => Err(error),
-    };
-    if let Ok(Swap::Done(_)) = announced {
+    if host::is_news(&scope.announcement_key(), hash.as_bytes()) {
         let line = Line::new("in_force", RateLimit::NAME).field("plugin", scope.plugin).field("config_hash", hash);
         host::log(LogLevel::Info, &line.field("rules", config.summary()));
     }

@@ -10,6 +10,9 @@ use tollgate::{
 /// Fits a sidecar of 256 MiB many times over: a series is a counter and a share of a histogram.
 const DEFAULT_SERIES: usize = 500;
 const MOST_SERIES: u64 = 100_000;
+/// Five classes of status, one for none, and two of them turned away by Tollgate.
+const SERIES_OF_A_ROUTE: usize = 8;
+const LEAST_COARSE_SERIES: usize = 64;
 
 config_struct! {
     /// By what requests are told apart in metrics.
@@ -19,8 +22,13 @@ config_struct! {
         pub routes: Vec<RouteConfig> = or_default("routes"),
         /// How labels reach Prometheus. `labels` unless given.
         pub output: Output = or_default("output"),
-        /// How many different sets of label values are told apart, in each worker; the rest is counted as `__other__`. At
-        /// least the number of routes. 500 unless given.
+        /// Labels and metrics to leave out. What is left out is not read either, and reading is most of what this filter costs.
+        pub omit: Vec<Omit> = or_default("omit"),
+        /// Whether the request's route is put into the filter state `wasm.tollgate_route` as well, for access logs and
+        /// traces. Always with `output: filterState`.
+        pub expose_route: bool = or_default("exposeRoute"),
+        /// How many different sets of label values are told apart, in each worker. What comes then is counted by route, class
+        /// of status and decision, with `__other__` for the rest. At least the number of routes. 500 unless given.
         pub max_series: Option<Whole<1, MOST_SERIES>> = optional("maxSeries"),
     }
 }
@@ -36,12 +44,71 @@ config_struct! {
 }
 
 config_enum! {
+    /// What can be left out.
+    pub enum Omit {
+        /// The label `method`.
+        Method = "method",
+        /// The label `response_flags`.
+        ResponseFlags = "response_flags",
+        /// The label `grpc_status`.
+        GrpcStatus = "grpc_status",
+        /// The label `decision`.
+        Decision = "decision",
+        /// The labels `source_workload` and `source_principal`.
+        Source = "source",
+        /// The label `destination_service`.
+        DestinationService = "destination_service",
+        /// The label `direction`.
+        Direction = "direction",
+        /// The histograms of sizes.
+        Bytes = "bytes",
+        /// The gauge of requests in flight.
+        InFlight = "in_flight",
+    }
+}
+
+config_enum! {
     /// How labels reach Prometheus.
     #[derive(Default)]
     pub enum Output {
         /// As labels of their own; the proxy's `extraStatTags` must have them.
         #[default]
         Labels = "labels",
+        /// As the few labels that Istio's proxies know without `extraStatTags`: `component` is the route, `tag` the direction,
+        /// the decision and the caller's workload, `response_code` the status; no sizes.
+        Compact = "compact",
+        /// Not as metrics of Tollgate's: the route goes to the filter state `wasm.tollgate_route`, from where Istio's Telemetry
+        /// can make it a label of Istio's own metrics.
+        FilterState = "filterState",
+    }
+}
+
+impl Omit {
+    /// The labels that go.
+    #[must_use]
+    pub const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Method => &["method"],
+            Self::ResponseFlags => &["response_flags"],
+            Self::GrpcStatus => &["grpc_status"],
+            Self::Decision => &["decision"],
+            Self::Source => &["source_workload", "source_principal"],
+            Self::DestinationService => &["destination_service"],
+            Self::Direction => &["direction"],
+            Self::Bytes | Self::InFlight => &[],
+        }
+    }
+}
+
+impl Output {
+    /// As a configuration spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Labels => "labels",
+            Self::Compact => "compact",
+            Self::FilterState => "filterState",
+        }
     }
 }
 
@@ -73,6 +140,24 @@ impl Config {
         self.max_series.map_or(DEFAULT_SERIES, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
     }
 
+    /// What is left out: by the user, or by the output.
+    #[must_use]
+    pub fn omitted(&self) -> Vec<Omit> {
+        let by_output: &[Omit] = match self.output {
+            Output::Compact => {
+                &[Omit::Method, Omit::ResponseFlags, Omit::GrpcStatus, Omit::DestinationService, Omit::Bytes]
+            }
+            Output::Labels | Output::FilterState => &[],
+        };
+        self.omit.iter().chain(by_output).copied().collect()
+    }
+
+    /// For how many sets of a route, a class of status and a decision there is room when that is used up.
+    #[must_use]
+    pub fn coarse_series(&self) -> usize {
+        self.routes.len().saturating_add(1).saturating_mul(SERIES_OF_A_ROUTE).max(LEAST_COARSE_SERIES)
+    }
+
     fn named(&self) -> Vec<(&Name, &[RouteMatch])> {
         self.routes.iter().map(|route| (&route.name, route.matches.as_slice())).collect()
     }
@@ -88,7 +173,10 @@ mod tests {
     #[test]
     fn nothing_means_the_proxys_own_routes() {
         let config = Config::parse(b"").unwrap();
-        assert_eq!(config, Config { routes: vec![], output: Output::Labels, max_series: None });
+        assert_eq!(
+            config,
+            Config { routes: vec![], output: Output::Labels, omit: vec![], expose_route: false, max_series: None }
+        );
         assert_eq!(config.max_series(), 500);
     }
 
@@ -101,7 +189,7 @@ mod tests {
                 r#"{"maxSeries":1,"routes":[{"name":"a"},{"name":"b"}]}"#,
                 "maxSeries: must be at least the number of routes, 2, found 1",
             ),
-            (r#"{"output":"csv"}"#, "output: unknown value `csv`, expected `labels`"),
+            (r#"{"output":"csv"}"#, "output: unknown value `csv`, expected one of `labels`, `compact`, `filterState`"),
             (
                 r#"{"routes":[{"name":"__other__"}]}"#,
                 "routes[0].name: invalid name `__other__`: use 1 to 63 letters, digits, `-`, `_` and `.`, the first a letter or digit",

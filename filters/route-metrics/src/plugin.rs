@@ -1,26 +1,27 @@
-//! The glue between the labels and Envoy's metrics.
+//! The glue between the observer and Envoy's metrics.
 
-use host::{Counter, Flow, Gauge, Histogram, HostRequest, Plugin, Root};
-use tollgate::{
-    config::ConfigError,
-    metadata::istio_service_host,
-    request::{Attribute, Direction, Request, attribute_u64},
-    route::RouteTable,
-    stats::stat_name,
-};
+use std::collections::HashMap;
+
+use host::{Counter, Flow, Gauge, Histogram, HostRequest, LogLevel, Plugin, Root};
+use tollgate::{config::ConfigError, logfmt::Line, request::Direction, stats};
 
 use crate::{
-    config::Config,
-    labels::{self, Labels, UNKNOWN},
+    config::{Config, Omit, Output},
+    labels::{self, Labels},
+    names::{self, SeriesNames},
+    observer::{Arrival, Key, Observer},
     series::{Found, SeriesTable},
 };
 
 host::export!(RouteMetrics: on_request_headers, on_log);
 
 struct RouteMetrics {
-    routes: RouteTable,
-    names: Vec<String>,
-    series: SeriesTable<Series>,
+    output: Output,
+    omitted: Vec<Omit>,
+    exposes_route: bool,
+    observer: Observer,
+    series: SeriesTable<Key, Option<Series>>,
+    in_flight: HashMap<(u32, Option<Direction>), Option<Gauge>>,
     dropped: Counter,
     info: Gauge,
 }
@@ -29,21 +30,22 @@ struct RouteMetrics {
 struct Series {
     requests: Counter,
     duration: Histogram,
+    bytes: Option<(Histogram, Histogram)>,
 }
 
 impl Series {
-    fn define(labels: &Labels) -> Self {
-        Self {
-            requests: Counter::define(&stat_name("tollgate_requests_total", &labels.of_requests())),
-            duration: Histogram::define(&stat_name("tollgate_request_duration_milliseconds", &labels.of_histograms())),
-        }
+    fn define(output: Output, omitted: &[Omit], labels: &Labels<'_>) -> Option<Self> {
+        let names = SeriesNames::new(output, omitted, labels)?;
+        let bytes =
+            names.bytes.map(|(requests, responses)| (Histogram::define(&requests), Histogram::define(&responses)));
+        Some(Self { requests: Counter::define(&names.requests), duration: Histogram::define(&names.duration), bytes })
     }
 }
 
-/// What is known at a request's start and must not be taken from what later filters made of it.
+/// A request that is under way.
 struct Stream {
-    route: Option<usize>,
-    method: &'static str,
+    arrival: Arrival,
+    in_flight: Option<Gauge>,
 }
 
 impl Plugin for RouteMetrics {
@@ -54,31 +56,77 @@ impl Plugin for RouteMetrics {
     fn configure(root: &Root, configuration: &[u8]) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
         host::log_unreachable_rules(root, Self::NAME, config.warnings());
+        announce(root, config.output, configuration);
+        let omitted = config.omitted();
         for route in &config.routes {
             // So that a dashboard has something to show before the first request.
             let method = route.matches.iter().flat_map(|route| &route.methods).next();
             let method = method.map_or("GET", |method| labels::method(Some(method.as_str().as_bytes())));
-            let _ = Series::define(&Labels::at_start(route.name.as_str(), method));
+            let _ = Series::define(config.output, &omitted, &Labels::at_start(route.name.as_str(), method));
         }
         Ok(Self {
-            routes: RouteTable::new(config.routes.iter().map(|route| route.matches.as_slice())),
-            names: config.routes.iter().map(|route| route.name.as_str().to_owned()).collect(),
-            series: SeriesTable::new(config.max_series(), Series::define(&Labels::other())),
-            dropped: Counter::define(&stat_name("tollgate_series_dropped_total", &[("filter", Self::NAME)])),
-            info: host::config_info(Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
+            output: config.output,
+            exposes_route: config.expose_route || config.output == Output::FilterState,
+            observer: Observer::new(&config),
+            series: SeriesTable::new(
+                config.max_series(),
+                config.coarse_series(),
+                Series::define(config.output, &omitted, &Labels::other()),
+            ),
+            in_flight: HashMap::new(),
+            dropped: Counter::define(&names::dropped(config.output, Self::NAME)),
+            omitted,
+            info: host::config_info(root, Self::NAME, env!("CARGO_PKG_VERSION"), configuration),
         })
     }
 
     fn on_request_headers(&mut self, request: &HostRequest) -> (Flow, Option<Stream>) {
-        let stream = Stream { route: self.routes.find(request).rule, method: labels::method(request.method()) };
-        (Flow::Continue, Some(stream))
+        request.read_headers();
+        let bytes = request.has_no_body().then(|| request.header_bytes()).and_then(|bytes| u64::try_from(bytes).ok());
+        let arrival = self.observer.arrive(request, bytes, host::now());
+        if self.exposes_route {
+            host::set_property("tollgate_route", self.observer.route(arrival.route()));
+        }
+        if self.output == Output::FilterState {
+            return (Flow::Continue, None);
+        }
+        let in_flight = self.in_flight(arrival.route(), arrival.direction());
+        if let Some(in_flight) = in_flight {
+            in_flight.add(1);
+        }
+        (Flow::Continue, Some(Stream { arrival, in_flight }))
     }
 
     fn on_log(&mut self, request: &HostRequest, stream: Option<Stream>) {
-        let duration = request.attribute(Attribute::RequestDuration).and_then(attribute_u64).unwrap_or(0) / 1_000_000;
-        let series = self.find(request, stream);
+        if self.output == Output::FilterState {
+            return;
+        }
+        if let Some(in_flight) = stream.as_ref().and_then(|stream| stream.in_flight) {
+            in_flight.add(-1);
+        }
+        let arrival = stream.as_ref().map(|stream| &stream.arrival);
+        let ending = self.observer.end(request, arrival, host::now());
+        let define = |key: Key| self.observer.labels(&key, |labels| Series::define(self.output, &self.omitted, labels));
+        let series = match self.series.find(ending.key, define) {
+            Found::Own(series) => series,
+            Found::Shared(series) => {
+                self.dropped.increment();
+                series
+            }
+        };
+        let Some(series) = series else { return };
         series.requests.increment();
-        series.duration.record(duration);
+        series.duration.record(ending.milliseconds);
+        if let (Some((requests, responses)), Some((request, response))) = (series.bytes, ending.bytes) {
+            requests.record(request);
+            responses.record(response);
+        }
+    }
+
+    fn on_abandoned(&mut self, stream: Stream) {
+        if let Some(in_flight) = stream.in_flight {
+            in_flight.add(-1);
+        }
     }
 
     fn report(&self, in_force: bool) {
@@ -91,58 +139,43 @@ impl Plugin for RouteMetrics {
 }
 
 impl RouteMetrics {
-    fn find(&mut self, request: &HostRequest, stream: Option<Stream>) -> Series {
-        // A request that ended before its headers were complete has no stream.
-        let method = stream
-            .as_ref()
-            .map_or_else(|| labels::method(request.attribute(Attribute::RequestMethod)), |stream| stream.method);
-        let class = stream.and_then(|stream| stream.route).and_then(|route| self.names.get(route));
-        let route = class.map(String::as_str).unwrap_or_else(|| proxy_route(request));
-        let code = labels::response_code(request);
-        let flags = request.attribute(Attribute::ResponseFlags).and_then(attribute_u64).unwrap_or(0);
-        let source = labels::source(request);
-        let direction = Direction::of(request).as_str();
-        let cluster = request.attribute(Attribute::ClusterName).unwrap_or_default();
-
-        // Parts that could run into each other are last or of fixed length; a route's name has no zero byte.
-        let mut key = Vec::with_capacity(160);
-        key.extend(code.to_le_bytes());
-        key.extend(flags.to_le_bytes());
-        let (trust_domain, path) = source.map_or(("", ""), |id| (id.trust_domain(), id.path()));
-        for part in [route, method, direction, trust_domain, path] {
-            key.extend(part.as_bytes());
-            key.push(0);
-        }
-        key.extend(cluster);
-
-        let found = self.series.find(&key, || {
-            let destination = request.attribute(Attribute::ClusterMetadata).and_then(istio_service_host);
-            Series::define(&Labels {
-                route: route.to_owned(),
-                method,
-                response_code: code.to_string(),
-                response_flags: labels::response_flags(flags),
-                source_workload: source
-                    .and_then(|id| id.kubernetes())
-                    .map_or(UNKNOWN, |(_, account)| account)
-                    .to_owned(),
-                source_principal: source.map_or_else(|| UNKNOWN.to_owned(), |id| id.to_string()),
-                destination_service: destination.unwrap_or_else(|| UNKNOWN.to_owned()),
-                direction,
-            })
-        });
-        match found {
-            Found::Own(series) => series,
-            Found::Other(series) => {
-                self.dropped.increment();
-                series
-            }
-        }
+    /// The gauge of requests in flight on a route.
+    fn in_flight(&mut self, route: u32, direction: Option<Direction>) -> Option<Gauge> {
+        *self.in_flight.entry((route, direction)).or_insert_with(|| {
+            let direction = direction.map_or(labels::UNKNOWN, Direction::as_str);
+            names::in_flight(self.output, &self.omitted, self.observer.route(route), direction)
+                .map(|name| Gauge::define(&name))
+        })
     }
 }
 
-/// The name of the proxy's own route, where it has one that says anything.
-fn proxy_route(request: &HostRequest) -> &str {
-    let name = request.attribute(Attribute::RouteName).and_then(|name| core::str::from_utf8(name).ok());
-    name.unwrap_or("default")
+/// Says, once in a proxy for each configuration, how the labels will come out, and what is missing for that.
+fn announce(root: &Root, output: Output, configuration: &[u8]) {
+    let tags = host::istio_stat_tags();
+    let missing = match &tags {
+        Some(tags) if output == Output::Labels => {
+            stats::labels_without_tag(&tags.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        }
+        _ => Vec::new(),
+    };
+    if tags.is_some() {
+        // Without labels of its own, so that it can be seen whatever is missing.
+        Gauge::define("tollgate_stats_tags_missing").record(u64::try_from(missing.len()).unwrap_or(u64::MAX));
+    }
+    let key = ["tollgate/route-metrics/1/announced/", &root.name, "/", &root.root_id].concat();
+    if !host::is_news(key.as_bytes(), host::config_hash(configuration).as_bytes()) {
+        return;
+    }
+    let known = match (&tags, missing.is_empty()) {
+        (None, _) => "unknown",
+        (Some(_), true) => "complete",
+        (Some(_), false) => "incomplete",
+    };
+    let line = Line::new("in_force", RouteMetrics::NAME).field("plugin", &root.name).field("output", output.as_str());
+    host::log(LogLevel::Info, &line.field("stats_tags", known));
+    if !missing.is_empty() {
+        let line = Line::new("stats_tags_missing", RouteMetrics::NAME).field("plugin", &root.name);
+        let cure = "list them under extraStatTags in the annotation proxy.istio.io/config and restart the pod, or set output: compact";
+        host::log(LogLevel::Warn, &line.field("missing", missing.join(",")).field("cure", cure));
+    }
 }

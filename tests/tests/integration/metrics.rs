@@ -4,11 +4,15 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::Request;
 use serde_json::{Value, json};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 use tollgate_tests::{
     artifacts,
     certificates::Authority,
-    client::{Connection, Identity},
-    config::{Listener, Plugin, bootstrap},
+    client::{self, Connection, Identity},
+    config::{self, Listener, Plugin, bootstrap},
     envoy::Envoy,
 };
 
@@ -107,6 +111,145 @@ async fn every_request_is_counted_once_with_labels_that_mean_something() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_is_a_label_of_the_route() {
+    let own = Authority::default();
+    for binary in artifacts::envoys() {
+        let limits = json!({"rules": [{"name": "two", "limits": [{"requests": 2, "per": "1h"}]}]});
+        let chain = [
+            Plugin::new("route-metrics", routes()).filter(),
+            Plugin::new("mtls-identity", json!({"exempt": [{"paths": ["/posts/*"]}]})).filter(),
+            Plugin::new("rate-limit", limits).filter(),
+        ];
+        let listener = Listener::new("in", chain).tls(own.server(&own.issue(&[OWN]), false, true));
+        let mut envoy = Envoy::start(&binary, 1, &bootstrap(&[listener], vec![])).await;
+        let mut connection =
+            Connection::open_tls(envoy.address("in"), &Identity::new(None)).await.expect("connects without one");
+        for path in ["/posts/1", "/posts/2", "/posts/3", "/unlisted"] {
+            for content_type in ["text/plain", "application/grpc"] {
+                let request = Request::post(path).header("host", "tollgate.test").header("content-type", content_type);
+                connection.send(request.body(Empty::<Bytes>::new()).expect("a request")).await.expect("answers");
+            }
+        }
+        let total = async |labels: &[(&str, &str)]| envoy.total("tollgate_requests_total", labels).await;
+        envoy.wait_until("all is counted", async || total(&[]).await == 8).await;
+        let posts = async |decision, code, status| {
+            total(&[("route", "posts"), ("decision", decision), ("response_code", code), ("grpc_status", status)]).await
+        };
+        assert_eq!(posts("allowed", "200", "-").await, 1);
+        // The answer of a listener that speaks no gRPC is one without a status, which stands for an unknown one.
+        assert_eq!(total(&[("route", "posts"), ("decision", "allowed")]).await, 2);
+        assert_eq!(posts("limited", "429", "-").await, 2);
+        assert_eq!(posts("limited", "200", "8").await, 2, "{}", envoy.admin_text("/stats/prometheus").await);
+        let denied = async |code, status| {
+            let labels =
+                [("route", "default"), ("decision", "denied"), ("response_code", code), ("grpc_status", status)];
+            total(&labels).await
+        };
+        assert_eq!((denied("403", "-").await, denied("200", "7").await), (1, 1));
+        envoy.assert_sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_flight_is_counted_up_and_down() {
+    // Connections to it are taken by the system, and never answered.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    for binary in artifacts::envoys() {
+        let listener = Listener::new("in", [Plugin::new("route-metrics", routes()).filter()]).to_cluster("silent");
+        let clusters = vec![config::cluster("silent", silent.local_addr().expect("bound"))];
+        let mut envoy = Envoy::start(&binary, 2, &bootstrap(&[listener], clusters)).await;
+        let in_flight =
+            async || envoy.total("tollgate_requests_in_flight", &[("route", "posts"), ("direction", "inbound")]).await;
+        // Some that wait for an answer, and whose client goes away before it comes.
+        let mut waiting = Vec::new();
+        for number in 0..4 {
+            let mut stream = TcpStream::connect(envoy.address("in")).await.expect("connects");
+            let request = format!("GET /posts/{number} HTTP/1.1\r\nhost: tollgate.test\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("writable");
+            waiting.push(stream);
+        }
+        envoy.wait_until("four are in flight", async || in_flight().await == 4).await;
+        waiting.truncate(1);
+        envoy.wait_until("one is in flight", async || in_flight().await == 1).await;
+        waiting.clear();
+        envoy.wait_until("none is in flight", async || in_flight().await == 0).await;
+        // Three bytes of garbage, and one whose headers are never complete: neither was ever in flight.
+        for garbage in ["\x00\x01\x02\r\n\r\n", "GET /posts/9 HTTP/1.1\r\nhost: "] {
+            let mut stream = TcpStream::connect(envoy.address("in")).await.expect("connects");
+            stream.write_all(garbage.as_bytes()).await.expect("writable");
+        }
+        let broken = [("route", "posts"), ("response_code", "0"), ("response_flags", "DC")];
+        let total = async || envoy.total("tollgate_requests_total", &broken).await;
+        envoy.wait_until("each that was left is counted", async || total().await == 4).await;
+        assert_eq!(in_flight().await, 0);
+        envoy.assert_sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compact_output_needs_nothing_but_the_tags_that_istio_has() {
+    for binary in artifacts::envoys() {
+        let config = json!({"output": "compact", "routes": routes()["routes"]});
+        let listener = Listener::new("in", [Plugin::new("route-metrics", config).filter()]);
+        let mut bootstrap = bootstrap(&[listener], vec![]);
+        bootstrap["stats_config"] = json!({"use_all_default_tags": false, "stats_tags": [
+            {"tag_name": "response_code", "regex": "_rq(_(\\d{3}))$"},
+            {"tag_name": "component", "regex": "(component\\.(.+?)\\.)"},
+            {"tag_name": "tag", "regex": "(tag\\.(.+?);\\.)"},
+            {"tag_name": "wasm_filter", "regex": "(wasm_filter\\.(.+?)\\.)"},
+        ]});
+        let mut envoy = Envoy::start(&binary, 1, &bootstrap).await;
+        let mut connection = Connection::open(envoy.address("in")).await.expect("connects");
+        for number in 0..3 {
+            connection.get(&format!("/posts/{number}")).await.expect("answers");
+        }
+        let labels = [
+            ("component", "posts"),
+            ("tag", "inbound:allowed:unknown"),
+            ("response_code", "200"),
+            ("wasm_filter", "route_metrics"),
+        ];
+        envoy.wait_until("three are counted", async || envoy.total("tollgate_rq", &labels).await == 3).await;
+        let durations = async || envoy.total("tollgate_rq_time_count", &[("component", "posts")]).await;
+        envoy.wait_until("three durations are counted", async || durations().await == 3).await;
+        envoy.assert_sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn says_at_the_start_which_stats_tags_an_istio_proxy_lacks() {
+    for binary in artifacts::envoys() {
+        for (tags, missing) in [(&tollgate::stats::LABELS[..], 0), (&["route", "method"], 14), (&[], 16)] {
+            let listener = Listener::new("in", [Plugin::new("route-metrics", "{}").filter()]);
+            let mut bootstrap = bootstrap(&[listener], vec![]);
+            bootstrap["node"]["metadata"] = json!({"ISTIO_VERSION": "1.30.0", "PROXY_CONFIG": {"extraStatTags": tags}});
+            let mut envoy = Envoy::start(&binary, 2, &bootstrap).await;
+            let gauge = envoy.prometheus("tollgate_stats_tags_missing", &[]).await;
+            assert!(matches!(&gauge[..], [(_, number)] if *number == missing), "{missing}: {gauge:?}\n{}", envoy.log());
+            let warnings = envoy.log().matches("event=stats_tags_missing").count();
+            assert_eq!(warnings, usize::from(missing > 0), "{}", envoy.log());
+            envoy.assert_sound().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_out_is_neither_a_label_nor_a_metric() {
+    let config = json!({"omit": ["source", "direction", "bytes", "in_flight", "response_flags"]});
+    let listener = Listener::new("in", [Plugin::new("route-metrics", config).filter()]);
+    let mut envoy = Envoy::start(&artifacts::newest_envoy(), 1, &bootstrap(&[listener], vec![])).await;
+    client::get(envoy.address("in"), "/").await.expect("answers");
+    let all = async || envoy.prometheus("tollgate_requests_total", &[("route", "default")]).await;
+    envoy.wait_until("it is counted", async || !all().await.is_empty()).await;
+    let text = envoy.admin_text("/stats/prometheus").await;
+    for absent in ["source_", "direction=", "response_flags", "tollgate_request_bytes", "tollgate_requests_in_flight"] {
+        let line = text.lines().find(|line| line.contains("tollgate_") && line.contains(absent));
+        assert_eq!(line, None, "{absent}");
+    }
+    envoy.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn series_are_bounded_and_what_is_over_is_counted() {
     let config = json!({"maxSeries": 3});
     let listener = Listener::new("in", [Plugin::new("route-metrics", config).filter()]);
@@ -120,7 +263,9 @@ async fn series_are_bounded_and_what_is_over_is_counted() {
     }
     let total = async |labels: &[(&str, &str)]| envoy.total("tollgate_requests_total", labels).await;
     envoy.wait_until("all is counted", async || total(&[]).await == 12).await;
-    assert_eq!(total(&[("route", "__other__")]).await, 6);
+    // Its route, its class of status and what was decided are still told apart.
+    let shared = [("route", "default"), ("method", "__other__"), ("response_code", "2xx"), ("decision", "allowed")];
+    assert_eq!(total(&shared).await, 6);
     assert_eq!(total(&[("method", "GET")]).await, 2);
     assert_eq!(envoy.total("tollgate_series_dropped_total", &[("filter", "route_metrics")]).await, 6);
     envoy.assert_sound().await;

@@ -124,6 +124,18 @@ fn burst_is_requests_unless_given() {
 }
 
 #[test]
+fn the_limit_that_admits_least_says_how_many_an_hour() {
+    let an_hour = |limits: &str, replicas| {
+        let config = parse(&format!(r#"{{"rules":[{{"name":"a","limits":[{limits}]}}]}}"#));
+        RuleConfig::requests_an_hour(&config.rules[0].limits, replicas)
+    };
+    assert_eq!(an_hour(r#"{"requests":100,"per":"1m"}"#, 1), 6000);
+    assert_eq!(an_hour(r#"{"requests":100,"per":"1m"}"#, 4), 1500);
+    assert_eq!(an_hour(r#"{"requests":10,"per":"1s"},{"requests":500,"per":"1h"}"#, 1), 500);
+    assert_eq!(an_hour(r#"{"requests":1,"per":"1d"}"#, 1), 0);
+}
+
+#[test]
 fn a_proxy_enforces_its_share_of_every_limit() {
     let config = parse(r#"{"rules":[{"name":"a","limits":[{"requests":10,"per":"1m"}]}]}"#);
     let [limit] = RuleConfig::limits_of_one(&config.rules[0].limits, 3)[..] else { panic!() };

@@ -29,6 +29,7 @@ pub fn variants() -> Vec<Variant> {
         .chain([json!({"name": "rest", "limits": plenty})])
         .collect();
     let route = json!([{"paths": ["/"], "methods": ["GET"]}]);
+    let omit = json!(["response_flags", "grpc_status", "source", "destination_service", "direction", "bytes"]);
     let admits = |key, what, filters| Variant { key, what, filters, rejects: false, tls: false };
     let rejects = |key, what, filters| Variant { key, what, filters, rejects: true, tls: false };
     let checks = |key, what, filters| Variant { key, what, filters, rejects: false, tls: true };
@@ -91,6 +92,25 @@ pub fn variants() -> Vec<Variant> {
             "route_metrics",
             "route-metrics, one route",
             vec![Plugin::new("route-metrics", json!({"routes": [{"name": "r", "match": route}]})).filter()],
+        ),
+        admits(
+            "route_metrics_less",
+            "route-metrics, routes and statuses alone",
+            vec![
+                Plugin::new("route-metrics", json!({"routes": [{"name": "r", "match": route}], "omit": omit}))
+                    .named("less")
+                    .filter(),
+            ],
+        ),
+        admits("noops", "three no-op filters", vec![noop("noop"), noop("noop2"), noop("noop3")]),
+        checks(
+            "tls_metrics",
+            "over TLS: route-metrics, one route",
+            vec![
+                Plugin::new("route-metrics", json!({"routes": [{"name": "r", "match": route}]}))
+                    .named("tls-metrics")
+                    .filter(),
+            ],
         ),
         checks("tls", "over TLS: no filter", vec![]),
         checks("tls_native", "over TLS: Envoy's rbac, one principal", vec![rbac(&[CALLER.to_owned()])]),
