@@ -183,7 +183,7 @@ registry: ## Install the registry and the client that images are tried with
 	@$(setup) registry
 
 .PHONY: monitoring
-monitoring: ## Fetch Prometheus and Alertmanager, with promtool and amtool
+monitoring: ## Install Prometheus and Alertmanager, with promtool and amtool
 	@$(setup) monitoring
 
 .PHONY: mesh-parts

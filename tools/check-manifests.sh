@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds every kustomization under istio/ and holds what comes out against closed schemas: Istio's own resource
-# definitions and Kubernetes' built-in kinds.
+# Builds every kustomization under istio/ and holds what comes out against closed schemas: the resource definitions of
+# Istio and of the Prometheus operator, and Kubernetes' built-in kinds.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -316,38 +316,27 @@ setup_registry() {
   go_programs registry tests/mesh/tools "building crane and a registry: about a minute, once" ""
 }
 
-# Debian's packages, unpacked and not installed: that would start both servers, now and at each boot.
 setup_monitoring() {
-  local home=$cache/monitoring program download=(apt-get download prometheus prometheus-alertmanager)
-  [[ ! -d $home ]] || return 0
-  locked monitoring
-  [[ ! -d $home ]] || return 0
-  command -v apt-get >/dev/null || fail "Prometheus and Alertmanager are taken from Debian's packages, which this system lacks" \
-    "put prometheus, promtool, alertmanager and amtool into $home"
-  rm -rf "$home.new"
-  mkdir -p "$home.new/packages"
-  unpack() {
-    cd "$home.new/packages"
-    if ! "${download[@]}"; then
-      as_root "the package lists are missing or old" apt-get update
-      "${download[@]}"
-    fi
-    local package
-    for package in *.deb; do
-      dpkg-deb --extract "$package" "$home.new/all"
-    done
-    mv "$home.new/all/usr/bin/prometheus-alertmanager" "$home.new/alertmanager"
-    mv "$home.new/all/usr/bin/"{prometheus,promtool,amtool} "$home.new/"
-    cd "$cache"
-    rm -rf "$home.new/packages" "$home.new/all"
-  }
-  quietly monitoring "fetching Prometheus and Alertmanager: some seconds, once" unpack
-  for program in prometheus promtool alertmanager amtool; do
-    "$home.new/$program" --version >"$cache/logs/monitoring.log" 2>&1 ||
-      fail "Debian's $program does not run here; $cache/logs/monitoring.log says why"
-  done
-  mv "$home.new" "$home"
+  if type prometheus promtool amtool >/dev/null 2>&1 && { type prometheus-alertmanager || type alertmanager; } >/dev/null 2>&1; then
+    return
+  fi
+  without_services debian "trying the alerts" prometheus prometheus-alertmanager
+  # Nor are they to start with the machine.
+  [[ ! -d /run/systemd/system ]] ||
+    as_root "the package's services shall not run" systemctl disable --now prometheus prometheus-alertmanager
 }
+
+# without_services COMMAND...: what it installs starts no server. Debian asks this file, which only root can write; where
+# there is one, it is the administrator's and stays.
+without_services() (
+  policy=/usr/sbin/policy-rc.d
+  sudo=()
+  [[ $(id -u) == 0 ]] || sudo=(sudo --non-interactive)
+  if [[ ! -e $policy ]] && printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" install -m 755 /dev/stdin "$policy" 2>/dev/null; then
+    trap '"${sudo[@]}" rm -f "$policy"' EXIT
+  fi
+  "$@"
+)
 
 setup_kubernetes() {
   local version

@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::{Request, Response, body::Incoming, client::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::{Child, Command},
     task::JoinHandle,
 };
@@ -73,6 +74,21 @@ impl Alertmanager {
         self.address
     }
 
+    /// Tells it of an alert with these labels, as Prometheus would.
+    ///
+    /// # Panics
+    /// It takes none.
+    pub async fn alert(&self, labels: &Value) {
+        let stream = TcpStream::connect(self.address).await.expect("connects");
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("speaks HTTP");
+        tokio::spawn(connection);
+        let body = Full::new(Bytes::from(json!([{"labels": labels}]).to_string()));
+        let request =
+            Request::post("/api/v2/alerts").header("host", "alertmanager").header("content-type", "application/json");
+        let response = sender.send_request(request.body(body).expect("a request")).await.expect("an answer");
+        assert_eq!(response.status(), 200, "{labels}");
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
@@ -123,9 +139,9 @@ impl Receiver {
         Self { address, received, task }
     }
 
-    /// Its URL, with a path.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What came so far.

@@ -234,12 +234,13 @@ fn number(value: &Value) -> Result<f64, Failure> {
     Ok(value.as_str().ok_or("no string")?.parse()?)
 }
 
-/// One of the programs that `make monitoring` fetched.
+/// One of the programs that `make monitoring` installed: `prometheus`, `promtool`, `alertmanager` or `amtool`.
 pub fn program(name: &str) -> PathBuf {
-    let cache = tollgate_cli::tools::cache().expect("HOME or TOLLGATE_CACHE is set");
-    let path = cache.join("monitoring").join(name);
-    assert!(path.is_file(), "{} is missing: run `make monitoring`", path.display());
-    path
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Debian's name for Alertmanager.
+    let names = [name.to_owned(), format!("prometheus-{name}")];
+    let mut found = std::env::split_paths(&path).flat_map(|directory| names.clone().map(|name| directory.join(name)));
+    found.find(|path| path.is_file()).unwrap_or_else(|| panic!("{name} is missing: run `make monitoring`"))
 }
 
 /// What `promtool` or `amtool` says.

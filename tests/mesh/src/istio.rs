@@ -132,6 +132,12 @@ impl Istiod {
         .await;
     }
 
+    /// Its own metrics, as the shipped ServiceMonitor has them scraped.
+    pub async fn metrics(&self) -> String {
+        let answer = client::get(self.monitoring, "/metrics").await.expect("istiod serves metrics");
+        String::from_utf8_lossy(&answer.body).into_owned()
+    }
+
     /// # Panics
     /// It has ended.
     pub fn assert_runs(&mut self) {

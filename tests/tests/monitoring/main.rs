@@ -3,4 +3,5 @@
 mod alerts;
 mod dashboards;
 mod exactness;
+mod notifications;
 mod rules;

@@ -72,4 +72,19 @@ pub async fn injection_carries_limits_and_stats_tags_into_the_sidecar(mesh: &mut
         assert!(asked.contains(&tag), "{tag}: {asked:?}");
         assert!(tags.contains(&format!("\"tag_name\":\"{tag}\"")), "{tag}: {tags}");
     }
+    // What the shipped monitors select by.
+    assert!(pod["metadata"]["labels"]["security.istio.io/tlsMode"].is_string(), "{}", pod["metadata"]["labels"]);
+    let port = json!({ "containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP" });
+    assert!(sidecar["ports"].as_array().is_some_and(|ports| ports.contains(&port)), "{}", sidecar["ports"]);
+    let istiod = mesh.kubectl().get(&["service", "istiod", "-n", "istio-system"]);
+    assert_eq!(istiod["metadata"]["labels"]["istio"], "pilot");
+    let mut ports = istiod["spec"]["ports"].as_array().into_iter().flatten();
+    assert!(ports.any(|port| port["name"] == "http-monitoring"), "{istiod}");
+    // What TollgateCertificateExpiring goes by.
+    let metrics = mesh.server.metrics().await;
+    let left = metrics.lines().find(|line| {
+        line.starts_with("istio_agent_cert_expiry_seconds{") && line.contains("resource_name=\"default\"")
+    });
+    let left: Option<f64> = left.and_then(|line| line.rsplit_once(' ')?.1.parse().ok());
+    assert!(left.is_some_and(|seconds| seconds > 3600.0), "{metrics}");
 }

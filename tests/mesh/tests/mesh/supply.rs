@@ -85,6 +85,9 @@ pub async fn a_wrong_digest_refuses_or_admits_as_the_fail_strategy_says(mesh: &m
         }
         // Who calls is still checked: the other filters are modules of their own.
         assert_eq!(call(&mesh.stranger, "/posts/7").await.expect("an answer").status, 403);
+        // What TollgateModuleNotFetched goes by.
+        let failed = [("result", "checksum_mismatched")];
+        assert_eq!(value(&mesh.server.metrics().await, "istio_agent_wasm_remote_fetch_count", &failed), Some(1));
         mesh.restore("rate-limit").await;
         until("the module is back", PATIENCE, async || {
             (kind(&mesh.server, "rate-limit").await.as_deref() == Some(WASM)).then_some(())
@@ -114,6 +117,14 @@ pub async fn a_refused_configuration_leaves_the_former_one_in_force(mesh: &mut M
         assert_eq!(call(&mesh.friend, "/posts/7").await.expect("an answer").status, 200);
     }
     assert_eq!(allowed(&mesh.server, "good").await, before.map(|before| before + 20));
+    // What TollgateConfigRefused goes by: Envoy's own counter, which Istio leaves out unless a sidecar asks for it, and
+    // istiod's.
+    let metrics = mesh.server.metrics().await;
+    let refused = |line: &&str| line.contains("rate_limit") && line.contains("_config_fail{") && !line.ends_with(" 0");
+    let of_extensions = |line: &&str| line.starts_with("envoy_extension_config_discovery_http_filter_");
+    assert!(metrics.lines().filter(of_extensions).any(|line| refused(&line)), "{metrics}");
+    let rejected = value(&mesh.istiod.metrics().await, "pilot_total_xds_rejects", &[("type", "ecds")]);
+    assert!(rejected.is_some_and(|rejected| rejected > 0), "istiod counts it");
     mesh.restore("rate-limit").await;
 }
 
