@@ -11,7 +11,6 @@ UID = "tollgate-decisions"
 REQUESTS = "tollgate_requests_total"
 LIMITS = "tollgate_rate_limit_total"
 IDENTITY = "tollgate_identity_total"
-CAPACITY = "tollgate_rate_limit_capacity"
 SLOTS = "tollgate_rate_limit_slots"
 CONTENTION = "tollgate_rate_limit_contention_total"
 CONFIG = "tollgate_config_info"
@@ -170,8 +169,7 @@ def _limits() -> Section:
     all_rules = per_second(LIMITS, PROXIES, "rule", RULES)
     shadow = per_second(LIMITS, PROXIES, "rule", f'{RULES},decision="shadow_limited"')
     limited = per_second(LIMITS, PROXIES, "rule", f'{RULES},decision="limited"')
-    admitted = per_second(LIMITS, PROXIES, "pod, rule", 'decision="allowed"')
-    fill = f"{admitted} * 3600 / sum by (pod, rule) ({selector(CAPACITY, PROXIES)} > 0)"
+    fill = f"max by (pod, rule) ({selector('rule:tollgate_rate_limit_fill:ratio5m', PROXIES)})"
     none_matched = per_second(LIMITS, PROXIES, "pod", 'rule="__unmatched__"')
     return across(
         "Rate limits",
@@ -179,11 +177,12 @@ def _limits() -> Section:
         lines(
             "How full the rules are",
             "percentunit",
-            "What a rule admits, of what it can admit in the long run, for each proxy. Above 1 it lives on its burst, and limits "
-            "soon. Rules with a key have a bucket for each caller, and are not here.",
+            "What a rule admitted within five minutes, of what it can admit in the long run, for each proxy. Above 1 it lives on its "
+            "burst, and limits soon. Rules with a key have a bucket for each caller, and are not here. The alerts see the same: "
+            "it needs the recording rules of rules.yaml.",
             Query(fill, "{{rule}} at {{pod}}"),
             limits=[Limit(0.8, ORANGE), Limit(1, RED)],
-            nothing="No rule without a key",
+            nothing="No rule without a key, or rules.yaml is not applied",
             runbooks=["TollgateLimitNearSaturation"],
         ),
         lines(

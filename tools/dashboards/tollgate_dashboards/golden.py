@@ -15,7 +15,7 @@ SENT = "tollgate_response_bytes"
 IN_FLIGHT = "tollgate_requests_in_flight"
 
 # What the alerts count as failed, by rules.yaml: a 5xx, or a status of gRPC that is the server's fault.
-SERVER_ERRORS = 'response_code=~"5.."'
+SERVER_ERRORS = 'response_code=~"5..",decision!~"limited|denied"'
 GRPC_ERRORS = 'grpc_status=~"2|4|12|13|14|15"'
 # Of a route's requests, one in a thousand may fail within 30 days.
 BUDGET = 0.001
