@@ -111,7 +111,7 @@ def _outcome() -> Section:
                 lines(
                     "Decisions",
                     "reqps",
-                    "All requests, by what Tollgate made of them. `shadow_denied` passed, and would not if the rule were enforced.",
+                    "All requests, by what Tollgate made of them. What rules in shadow mode would do is further down.",
                     Query(per_second(REQUESTS, ARRIVING, "decision"), "{{decision}}"),
                     stacked=True,
                 ),
@@ -288,17 +288,18 @@ def _identity() -> Section:
             Place(
                 rows(
                     "Callers by identity, the most denied first",
-                    "Who, by the SPIFFE ID in the certificate, asked how often in the time range shown, and was denied.",
+                    "Who, by the SPIFFE ID in the certificate, asked how often in the time range shown, and was turned away. "
+                    "Whom a rule in shadow mode would deny is in the log: the dashboard Requests one by one.",
                     [
                         Query(f"{seen} > 0"),
                         Query(some_of(grown(REQUESTS, ARRIVING, "source_principal", 'decision="denied"'), seen)),
-                        Query(some_of(grown(REQUESTS, ARRIVING, "source_principal", 'decision="shadow_denied"'), seen)),
+                        Query(some_of(grown(REQUESTS, ARRIVING, "source_principal", 'decision="limited"'), seen)),
                     ],
                     [
                         Column("source_principal", "Identity"),
                         Column("A", "Requests", "locale", decimals=0, width=110),
                         Column("B", "Denied", "locale", [Limit(1, RED)], decimals=0, width=110),
-                        Column("C", "Shadow", "locale", [Limit(1, ORANGE)], decimals=0, width=110),
+                        Column("C", "Limited", "locale", [Limit(1, ORANGE)], decimals=0, width=110),
                     ],
                     "Denied",
                     nothing="Nobody called in this time",
