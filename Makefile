@@ -51,10 +51,11 @@ test-wasm: setup-wasm ## The same tests of the modules' crates, compiled for was
 
 .PHONY: test-integration
 test-integration: build envoy tools registry monitoring logs-and-traces istio-authz ## The modules in the Envoys of tests/envoy-versions.txt
+	@$(setup) dashboards
 	@cargo test --locked --package tollgate-tests
 
 .PHONY: test-mesh
-test-mesh: build envoy mesh-parts ## The manifests and the modules under a real Istio on a real Kubernetes API
+test-mesh: build envoy monitoring mesh-parts ## The manifests and the modules under a real Istio on a real Kubernetes API
 	@cargo test --locked --package tollgate-mesh
 
 .PHONY: mesh
@@ -62,7 +63,7 @@ mesh: build envoy mesh-parts ## Run that mesh to play with, until Ctrl-C
 	@cargo run --locked --quiet --package tollgate-mesh --bin mesh
 
 .PHONY: lint
-lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-workflows lint-scripts ## Formatting, lints, licences, manifests, workflows, scripts
+lint: lint-rust lint-wasm lint-dependencies lint-manifests lint-dashboards lint-workflows lint-scripts ## Formatting, lints, licences, manifests, dashboards, workflows, scripts
 
 .PHONY: lint-rust
 lint-rust:
@@ -83,6 +84,11 @@ lint-dependencies:
 .PHONY: lint-manifests
 lint-manifests: tools monitoring
 	@tools/check-manifests.sh
+
+.PHONY: lint-dashboards
+lint-dashboards:
+	@$(setup) dashboards
+	@tools/lint-dashboards.sh
 
 .PHONY: lint-workflows
 lint-workflows: tools shellcheck
@@ -142,6 +148,16 @@ reference: cli ## Write docs/reference/ anew from the types that the filters' pa
 	@for filter in rate-limit mtls-identity route-metrics; do \
 	  $(tollgate) schema $$filter -o markdown > docs/reference/$$filter.md; \
 	done
+
+.PHONY: dashboards
+dashboards: build envoy monitoring ## Draw every dashboard from a real Prometheus's data, to target/dashboards
+	@$(setup) dashboards
+	@cargo run --locked --quiet --package tollgate-tests --bin dashboards
+
+.PHONY: dashboards-json
+dashboards-json: ## Write istio/monitoring/dashboards anew from tools/dashboards
+	@$(setup) dashboards
+	@cd tools/dashboards && PYTHONDONTWRITEBYTECODE=1 "$$TOLLGATE_CACHE/dashboards/venv/bin/python" -m tollgate_dashboards generate
 
 .PHONY: check-modules
 check-modules: modules cli

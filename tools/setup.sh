@@ -15,6 +15,7 @@
 #   istio         pilot-discovery, pilot-agent and istioctl
 #   loki, promtail, jaeger  what logs and traces are tried on
 #   mesh-host     what they want of the machine: a directory, and ports below 1024
+#   dashboards    what writes, checks and draws the dashboards, and a schema of Grafana's own types
 #   cargo-fuzz    and the nightly compiler that it needs, which it does not install
 #   cargo-deny, cargo-mutants, shellcheck, wrk
 #
@@ -393,6 +394,29 @@ setup_mesh_host() {
     sysctl --write net.ipv4.ip_unprivileged_port_start=80
 }
 
+# What Python runs, and the schema that Node makes; both anew when their lock files or sources change.
+setup_dashboards() {
+  local source=$root/tools/dashboards home=$cache/dashboards wanted
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "Python 3.11 or newer is missing: the dashboards are written in it, and $(python3 --version) is too old"
+  wanted=$(cat "$source/requirements.txt" "$source"/schema/*.{ts,json} - <<<"$(python3 --version)" | sha256sum)
+  [[ ! -f $home/built || $(<"$home/built") != "$wanted" ]] || return 0
+  locked dashboards
+  [[ ! -f $home/built || $(<"$home/built") != "$wanted" ]] || return 0
+  command -v npm >/dev/null || debian "making a schema of Grafana's types" nodejs npm
+  rm -rf "$home"
+  build() (
+    # A virtual environment can't be moved, so it is made where it stays, and counts only once `built` is there.
+    mkdir -p "$home/types" && python3 -m venv --without-pip "$home/venv" &&
+      env PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 "$(python_with_pip)" -m pip --python "$home/venv" install --no-input \
+        --require-hashes --only-binary :all: --disable-pip-version-check --requirement "$source/requirements.txt" &&
+      cp "$source"/schema/*.{ts,json} "$home/types/" && cd "$home/types" &&
+      npm ci --ignore-scripts --no-audit --no-fund && npm run generate -- --out "$home/schema.json" && cd / && rm -rf "$home/types"
+  )
+  quietly dashboards "installing what the dashboards are written and checked with: under a minute, once" build
+  printf '%s\n' "$wanted" >"$home/built"
+}
+
 setup_shellcheck() { command -v shellcheck >/dev/null || debian "linting shell scripts" shellcheck; }
 
 setup_wrk() { command -v wrk >/dev/null || debian "the benchmark" wrk; }
@@ -402,7 +426,7 @@ main() {
   local piece
   for piece in "$@"; do
     case $piece in
-      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | monitoring | kubernetes | istio-authz | istio | loki | promtail | jaeger | mesh-host | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | monitoring | kubernetes | istio-authz | istio | loki | promtail | jaeger | mesh-host | dashboards | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
       *) fail "no such piece: $piece" ;;
     esac
   done

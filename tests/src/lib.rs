@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod conversation;
 pub mod daemon;
+pub mod dashboards;
 pub mod envoy;
 pub mod flood;
 pub mod istio;

@@ -83,7 +83,7 @@ impl Istiod {
 
         let token = kubectl.run(&["create", "token", "istiod", "-n", NAMESPACE, "--duration", "24h"]);
         let kubeconfig = control_plane.pki().kubeconfig_with_token("istiod", &control_plane.url(), token.trim());
-        let ready = free();
+        let (ready, monitoring) = (free(), std::net::SocketAddr::from((address, 15014)));
         let (home, logs) = (state.join("istiod"), logs.to_owned());
         std::fs::create_dir_all(&home).expect("writable");
         let start = move || {
@@ -93,7 +93,7 @@ impl Istiod {
                     .arg(format!("--kubeconfig={}", kubeconfig.display()))
                     .args([format!("--httpAddr={ready}"), format!("--httpsAddr={address}:443")])
                     .args([format!("--grpcAddr={address}:15010"), format!("--secureGRPCAddr={address}:15012")])
-                    .arg(format!("--monitoringAddr={address}:15014"))
+                    .arg(format!("--monitoringAddr={monitoring}"))
                     .current_dir(&home)
                     .env_clear()
                     .env("HOME", &home)
@@ -102,7 +102,6 @@ impl Istiod {
                     .envs([("PILOT_ENABLE_METADATA_EXCHANGE", "false"), ("PILOT_ENABLE_ALPN_FILTER", "false")]);
             })
         };
-        let monitoring = std::net::SocketAddr::from((address, 15014));
         let mut istiod = Self { process: start(), start: Box::new(start), ready, monitoring };
         istiod.until_ready().await;
         // Of a default installation only objects of a revision are validated; users have this one too.
@@ -118,6 +117,11 @@ impl Istiod {
         })
         .await;
         istiod
+    }
+
+    /// Where its metrics are, at `/metrics`.
+    pub const fn monitoring(&self) -> std::net::SocketAddr {
+        self.monitoring
     }
 
     async fn until_ready(&mut self) {

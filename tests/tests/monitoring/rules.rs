@@ -11,7 +11,7 @@ use tollgate_tests::{
 };
 
 /// A world in which everything has happened once, so that every series exists that can.
-async fn eventful_world() -> World {
+pub async fn eventful_world() -> World {
     let scraping = prometheus::Options { groups: monitoring::groups(), ..prometheus::Options::default() };
     let world = World::start(Options { untagged_pods: 1, prometheus: scraping, ..Options::default() }).await;
     let mut sent = 0;
@@ -67,7 +67,7 @@ async fn every_selector_has_series_and_every_renamed_metric_or_label_is_noticed(
 }
 
 /// A query in which a metric or label has another name.
-fn renamed(query: &str, word: &str) -> String {
+pub fn renamed(query: &str, word: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut result = String::new();
     let mut rest = query;

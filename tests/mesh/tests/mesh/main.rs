@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 use tollgate_mesh::{Mesh, process};
 
+mod dashboards;
 mod doctor;
 mod load;
 mod manifests;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         telemetry::istiod_makes_of_the_telemetry_what_the_tests_of_logs_and_traces_take_for_granted,
         native::a_converted_envoy_filter_admits_what_the_filter_itself_did,
         policy::enforcement_goes_on_while_the_control_plane_is_away,
+        dashboards::istiod_answers_what_the_dashboards_ask_of_it,
         supply::modules_are_pulled_by_tag_by_digest_and_over_http,
         supply::a_wrong_digest_refuses_or_admits_as_the_fail_strategy_says,
         supply::a_refused_configuration_leaves_the_former_one_in_force,
