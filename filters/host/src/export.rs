@@ -1,7 +1,6 @@
 //! From the host's calls to the plugins of this VM.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use tollgate::{config::ConfigError, logfmt::Line};
 
 use crate::{Flow, HostRequest, HostResponse, LogLevel, Plugin, Root, abi, log};
@@ -27,7 +26,7 @@ pub struct Dispatcher<P: Plugin> {
     /// By context; a handful. `None` until configured.
     roots: Vec<(u32, Option<P>)>,
     /// By context: the stream's root and what its plugin remembers of it.
-    streams: HashMap<u32, (u32, P::Stream)>,
+    streams: FxHashMap<u32, (u32, P::Stream)>,
     /// The stream that was created last, and its root. Envoy creates a stream right before its first callback, so a
     /// plugin that remembers nothing needs no more.
     latest: (u32, u32),
@@ -35,7 +34,7 @@ pub struct Dispatcher<P: Plugin> {
 
 impl<P: Plugin> Default for Dispatcher<P> {
     fn default() -> Self {
-        Self { roots: Vec::new(), streams: HashMap::new(), latest: (0, 0) }
+        Self { roots: Vec::new(), streams: FxHashMap::default(), latest: (0, 0) }
     }
 }
 

@@ -4,8 +4,7 @@
 //! read that no label is for; what belongs to a connection is read once for it, what belongs to a cluster once for that, and
 //! what explains a failure only when there is one.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use tollgate::{
     metadata::istio_service_host,
     request::{Attribute, Direction, Request, attribute_u64},
@@ -105,8 +104,8 @@ pub struct Observer {
     /// By the name of the upstream cluster.
     clusters: Numbers,
     /// The service that a cluster stands for, by the cluster's number.
-    destinations: HashMap<u32, String>,
-    connections: HashMap<u64, Peer>,
+    destinations: FxHashMap<u32, String>,
+    connections: FxHashMap<u64, Peer>,
     omitted: Vec<Omit>,
 }
 
@@ -124,8 +123,8 @@ impl Observer {
             routes,
             sources: Numbers::new(room),
             clusters: Numbers::new(room),
-            destinations: HashMap::new(),
-            connections: HashMap::new(),
+            destinations: FxHashMap::default(),
+            connections: FxHashMap::default(),
             omitted: config.omitted(),
         }
     }

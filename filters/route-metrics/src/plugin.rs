@@ -1,8 +1,7 @@
 //! The glue between the observer and Envoy's metrics.
 
-use std::collections::HashMap;
-
 use host::{Counter, Flow, Gauge, Histogram, HostRequest, LogLevel, Plugin, Root};
+use rustc_hash::FxHashMap;
 use tollgate::{config::ConfigError, logfmt::Line, request::Direction, stats};
 
 use crate::{
@@ -21,7 +20,7 @@ struct RouteMetrics {
     exposes_route: bool,
     observer: Observer,
     series: SeriesTable<Key, Option<Series>>,
-    in_flight: HashMap<(u32, Option<Direction>), Option<Gauge>>,
+    in_flight: FxHashMap<(u32, Option<Direction>), Option<Gauge>>,
     dropped: Counter,
     info: Gauge,
 }
@@ -73,7 +72,7 @@ impl Plugin for RouteMetrics {
                 config.coarse_series(),
                 Series::define(config.output, &omitted, &Labels::other()),
             ),
-            in_flight: HashMap::new(),
+            in_flight: FxHashMap::default(),
             dropped: Counter::define(&names::dropped(config.output, Self::NAME)),
             omitted,
             info: host::config_info(root, Self::NAME, env!("CARGO_PKG_VERSION"), configuration),

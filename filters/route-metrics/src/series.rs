@@ -4,7 +4,9 @@
 //! together at once: it is counted by its route, class of status and decision alone, so that rates and error ratios by
 //! route stay right. Room for these is bounded as well, and what is over that shares one last series.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
 
 /// A key that has a coarser one.
 pub trait Coarse: Copy + Eq + Hash {
@@ -23,7 +25,7 @@ pub struct SeriesTable<K, H> {
 
 #[derive(Debug)]
 struct Share<K, H> {
-    handles: HashMap<K, H>,
+    handles: FxHashMap<K, H>,
     capacity: usize,
 }
 
@@ -40,7 +42,7 @@ impl<K: Coarse, H: Copy> SeriesTable<K, H> {
     /// An empty table with room for `capacity` keys and, beyond these, for `coarse` coarse ones. `other` is for the rest.
     #[must_use]
     pub fn new(capacity: usize, coarse: usize, other: H) -> Self {
-        let share = |capacity| Share { handles: HashMap::new(), capacity };
+        let share = |capacity| Share { handles: FxHashMap::default(), capacity };
         Self { whole: share(capacity), coarse: share(coarse), other }
     }
 
@@ -77,7 +79,7 @@ impl<K: Coarse, H: Copy> Share<K, H> {
 /// Numbers for texts, so that a key is small: the same text has the same number, and only so many have one at all.
 #[derive(Debug)]
 pub struct Numbers {
-    numbers: HashMap<Vec<u8>, u32>,
+    numbers: FxHashMap<Vec<u8>, u32>,
     texts: Vec<Vec<u8>>,
     capacity: usize,
 }
@@ -86,7 +88,7 @@ impl Numbers {
     /// Room for `capacity` texts.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { numbers: HashMap::new(), texts: Vec::new(), capacity }
+        Self { numbers: FxHashMap::default(), texts: Vec::new(), capacity }
     }
 
     /// The number of `text`. `None` when it has none and there is no room for another.

@@ -1,11 +1,13 @@
 //! Metrics as Prometheus sees them.
 
+use std::{fmt::Write as _, net::SocketAddr, ops::Range};
+
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::Request;
 use serde_json::{Value, json};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 use tollgate_tests::{
@@ -269,4 +271,68 @@ async fn series_are_bounded_and_what_is_over_is_counted() {
     assert_eq!(total(&[("method", "GET")]).await, 2);
     assert_eq!(envoy.total("tollgate_series_dropped_total", &[("filter", "route_metrics")]).await, 6);
     envoy.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_million_hostile_requests_make_neither_series_nor_memory() {
+    const CONNECTIONS: usize = 8;
+    const EACH: usize = 125_000;
+    let listener = Listener::new("in", [Plugin::new("route-metrics", routes()).filter()])
+        .connection_manager(json!({"http_protocol_options": {"allow_custom_methods": true}}));
+    let mut envoy = Envoy::start(&artifacts::newest_envoy(), 2, &bootstrap(&[listener], vec![])).await;
+    let address = envoy.address("in");
+    let series = async || {
+        let text = envoy.admin_text("/stats/prometheus").await;
+        text.lines().filter(|line| line.starts_with("tollgate_")).count()
+    };
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", envoy.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    // The first tenth warms everything up.
+    let mut before = None;
+    for (from, to) in [(0, EACH / 10), (EACH / 10, EACH)] {
+        let mut tasks = tokio::task::JoinSet::new();
+        for connection in 0..CONNECTIONS {
+            tasks.spawn(send_hostile(address, connection, from..to));
+        }
+        while let Some(sent) = tasks.join_next().await {
+            sent.expect("all are answered");
+        }
+        if before.is_none() {
+            before = Some((series().await, resident()));
+        }
+    }
+    let total = async || envoy.total("tollgate_requests_total", &[]).await;
+    envoy.wait_until("all are counted", async || total().await == (CONNECTIONS * EACH) as u64).await;
+    let (series_before, resident_before) = before.expect("measured");
+    assert_eq!(series().await, series_before);
+    let grown = resident().saturating_sub(resident_before);
+    assert!(grown < 4096, "resident memory grew by {grown} KiB, from {resident_before}");
+    assert_eq!(envoy.total("tollgate_requests_total", &[("method", "OTHER")]).await, total().await);
+    assert_eq!(envoy.total("tollgate_series_dropped_total", &[]).await, 0);
+    envoy.assert_sound().await;
+}
+
+/// Sends a request with a method, a path and a host of its own for each number, many at a time, and reads all answers.
+async fn send_hostile(address: SocketAddr, connection: usize, numbers: Range<usize>) {
+    const AT_ONCE: usize = 1;
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let numbers: Vec<usize> = numbers.collect();
+    for batch in numbers.chunks(AT_ONCE) {
+        let mut requests = String::new();
+        for number in batch {
+            let own = format!("{connection}-{number}");
+            let _ = write!(requests, "M{own} /{own}/../%2e/{own};a=b?{own} HTTP/1.1\r\nhost: {own}.example\r\n\r\n");
+        }
+        stream.write_all(requests.as_bytes()).await.expect("writable");
+        let (mut answers, mut bytes) = (0, Vec::new());
+        while answers < batch.len() {
+            assert!(stream.read_buf(&mut bytes).await.expect("readable") > 0, "closed after {answers} answers");
+            // Every answer ends in the body.
+            answers += bytes.windows(7).filter(|window| window == b"\r\n\r\nok\n").count();
+            bytes.drain(..bytes.len().saturating_sub(6));
+        }
+    }
 }

@@ -42,11 +42,7 @@ struct Measured {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let mut variants = variants();
-    let keys: Vec<String> = std::env::args().skip(1).collect();
-    if !keys.is_empty() {
-        variants.retain(|v| keys.iter().any(|k| k == v.key));
-    }
+    let variants = variants();
     let tls = Tls::new();
     let listeners: Vec<Listener> = variants.iter().map(|variant| tls.listener(variant)).collect();
     let binary = artifacts::newest_envoy();
@@ -84,11 +80,15 @@ async fn main() -> ExitCode {
     envoy.assert_sound().await;
     drop(envoy);
     let started = starts(&binary).await;
+    let resident = resident(&binary).await;
 
-    let summary = summary(&binary.version, &measured, &started);
+    let summary = summary(&binary.version, &measured, &started, &resident);
     print_table(&measured);
     for (what, milliseconds) in &started {
         println!("from Envoy's start to its first answer, {what}: {milliseconds:.0} ms");
+    }
+    for (what, mebibytes) in &resident {
+        println!("resident with 2 workers under load, {what}: {mebibytes:.1} MiB");
     }
     let directory = artifacts::project().join("target/bench");
     let written = fs::create_dir_all(&directory)
@@ -118,6 +118,28 @@ async fn starts(binary: &EnvoyBinary) -> Vec<(&'static str, f64)> {
         }
     }
     variants.iter().zip(times).map(|(variant, times)| (variant.what, median(&times))).collect()
+}
+
+/// How much memory Envoys with two workers hold after some load, in mebibytes.
+async fn resident(binary: &EnvoyBinary) -> Vec<(&'static str, f64)> {
+    let variants: Vec<Variant> =
+        variants().into_iter().filter(|variant| ["none", "noops", "all"].contains(&variant.key)).collect();
+    let mut sizes: Vec<Vec<f64>> = vec![Vec::new(); variants.len()];
+    for _ in 0..STARTS {
+        for (variant, sizes) in variants.iter().zip(&mut sizes) {
+            let listener = Listener::new(variant.key, variant.filters.clone());
+            let envoy = Envoy::start(binary, 2, &bootstrap(&[listener], vec![])).await;
+            load(&envoy, variant.key, envoy.address(variant.key)).await.expect("answers");
+            sizes.push(resident_mebibytes(envoy.pid()));
+        }
+    }
+    variants.iter().zip(sizes).map(|(variant, sizes)| (variant.what, median(&sizes))).collect()
+}
+
+fn resident_mebibytes(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Envoy runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
+    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
 }
 
 /// Sends for a while; microseconds of Envoy's CPU for each request, and requests a second.
@@ -172,7 +194,7 @@ fn compared(one: &Measured, measured: &[Measured]) -> (f64, f64) {
     (added(one, none), added(by_key(measured, noop), none))
 }
 
-fn summary(version: &str, measured: &[Measured], started: &[(&str, f64)]) -> Value {
+fn summary(version: &str, measured: &[Measured], started: &[(&str, f64)], resident: &[(&str, f64)]) -> Value {
     let rows = measured.iter().map(|one| {
         let (added_us, noop_us) = compared(one, measured);
         json!({
@@ -191,7 +213,8 @@ fn summary(version: &str, measured: &[Measured], started: &[(&str, f64)]) -> Val
         "rounds": ROUNDS,
         "variants": rows.collect::<Vec<_>>(),
         "start_to_first_answer_ms": started.iter().map(|(what, time)| json!({"what": what, "ms": time})).collect::<Vec<_>>(),
-        "rejecting_to_native_throughput_ratio": median(&by_key(measured, "none").rate) / median(&native.rate),
+        "resident_mebibytes_two_workers": resident.iter().map(|(what, size)| json!({"what": what, "mebibytes": size})).collect::<Vec<_>>(),
+        "rejecting_to_native_throughput_ratio": median(&by_key(measured, "rate_limit_429").rate) / median(&native.rate),
     })
 }
 
@@ -206,6 +229,6 @@ fn print_table(measured: &[Measured]) {
         };
         println!("{:44} {cost:>8.2} us {added_cost:>5.2} us {ratio:>16} {:>11.0}", one.variant.what, median(&one.rate));
     }
-    let ratio = median(&by_key(measured, "none").rate) / median(&by_key(measured, "native_429").rate);
+    let ratio = median(&by_key(measured, "rate_limit_429").rate) / median(&by_key(measured, "native_429").rate);
     println!("turning away: {ratio:.2} of native's throughput");
 }

@@ -39,6 +39,15 @@ pub fn variants() -> Vec<Variant> {
     };
     let strangers = || (1..1000).map(|n| format!("cluster.local/ns/a/sa/stranger-{n}"));
     let thousand: Vec<String> = strangers().chain([CALLER.to_owned()]).collect();
+    // Who calls without a certificate is exempt.
+    let all = |name: &str, exempt: Value| {
+        let identity = json!({"rules": [{"name": "r", "allow": [{"principals": [CALLER]}]}], "exempt": exempt});
+        vec![
+            Plugin::new("route-metrics", json!({"routes": [{"name": "r", "match": route}]})).named(name).filter(),
+            Plugin::new("mtls-identity", identity).named(name).filter(),
+            Plugin::new("rate-limit", json!({"rules": [{"name": "r", "limits": plenty}]})).named(name).filter(),
+        ]
+    };
     vec![
         admits("none", "no filter", vec![]),
         admits("native", "Envoy's local_ratelimit", vec![local_ratelimit(4_000_000_000)]),
@@ -112,6 +121,9 @@ pub fn variants() -> Vec<Variant> {
                     .filter(),
             ],
         ),
+        checks("tls_noops", "over TLS: three no-op filters", vec![noop("tls-1"), noop("tls-2"), noop("tls-3")]),
+        admits("all", "all three filters, identity exempt", all("all", json!([{}]))),
+        checks("tls_all", "over TLS: all three filters", all("tls-all", json!([{"paths": ["/exempt"]}]))),
         checks("tls", "over TLS: no filter", vec![]),
         checks("tls_native", "over TLS: Envoy's rbac, one principal", vec![rbac(&[CALLER.to_owned()])]),
         checks("tls_native_1000", "over TLS: Envoy's rbac, 1,000 principals", vec![rbac(&thousand)]),
