@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a module that only tests and `make bench` use, and prints where it is. Never shipped.
 #
-#   tools/build-test-module.sh tollgate-bench-noop | tollgate-test-crash
+#   tools/build-test-module.sh tollgate-bench-noop | tollgate-bench-floor | tollgate-test-crash
 set -euo pipefail
 
 package=${1:?usage: ${0##*/} PACKAGE}

@@ -23,6 +23,11 @@ pub fn noop() -> PathBuf {
     test_module("tollgate-bench-noop")
 }
 
+/// A filter that does nothing but read as many values of each request as its configuration is long. Built first.
+pub fn floor() -> PathBuf {
+    test_module("tollgate-bench-floor")
+}
+
 /// rate-limit with a trap in it: a response of status 418 ends the VM. Built first.
 pub fn crash() -> PathBuf {
     test_module("tollgate-test-crash")

@@ -25,6 +25,12 @@ fn modules_are_small_and_ask_only_for_what_they_use() {
     let storing = ["env.proxy_get_shared_data", "env.proxy_set_shared_data", "wasi_snapshot_preview1.random_get"];
     let removing = ["env.proxy_remove_header_map_value"];
     let answering = ["env.proxy_add_header_map_value"];
+    let counting = [
+        "env.proxy_get_shared_data",
+        "env.proxy_set_property",
+        "env.proxy_set_shared_data",
+        "wasi_snapshot_preview1.clock_time_get",
+    ];
     let exports = [
         "__data_end",
         "__heap_base",
@@ -45,7 +51,7 @@ fn modules_are_small_and_ask_only_for_what_they_use() {
             &["proxy_on_response_headers"],
         ),
         ("mtls-identity", LARGEST_POLICY, [&denying[..], &answering, &removing].concat(), &[]),
-        ("route-metrics", LARGEST, vec![], &["proxy_on_log"]),
+        ("route-metrics", LARGEST, counting.to_vec(), &["proxy_on_log"]),
     ] {
         let inspect = Command::new(artifacts::tollgate())
             .args(["inspect", "-o", "json"])

@@ -1,6 +1,9 @@
 //! From Envoy's access log to the answers that panels show.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde_json::{Value, json};
 use tollgate_tests::{
@@ -309,4 +312,18 @@ fn percentile(values: &[f64], of: f64) -> f64 {
     let rank = of * (values.len() as f64 - 1.0);
     let (below, above) = (rank.floor() as usize, rank.ceil() as usize);
     values[below] + (values[above] - values[below]) * rank.fract()
+}
+
+#[test]
+fn the_dashboard_of_logs_asks_what_was_tried_and_nothing_else() {
+    let shipped = telemetry::shipped("logql.yaml");
+    let tried: BTreeSet<&str> =
+        shipped["queries"].as_array().expect("a list").iter().filter_map(|query| query["query"].as_str()).collect();
+    let path = artifacts::project().join("istio/monitoring/dashboards/tollgate-logs.json");
+    let dashboard = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let asked: BTreeSet<&str> = targets.filter_map(|target| target["expr"].as_str()).collect();
+    assert_eq!(asked, tried);
 }

@@ -111,6 +111,9 @@ pub fn variants() -> Vec<Variant> {
                     .filter(),
             ],
         ),
+        admits("floor_0", "route-metrics' callbacks, empty", vec![floor(0)]),
+        admits("floor_2", "the same, reading two values", vec![floor(2)]),
+        admits("floor_5", "the same, reading five values", vec![floor(5)]),
         admits("noops", "three no-op filters", vec![noop("noop"), noop("noop2"), noop("noop3")]),
         checks(
             "tls_metrics",
@@ -160,6 +163,10 @@ fn local_ratelimit(tokens: u64) -> Value {
             "filter_enforced": always,
         },
     })
+}
+
+fn floor(values: usize) -> Value {
+    Plugin::of(artifacts::floor(), &format!("floor-{values}"), "x".repeat(values)).filter()
 }
 
 fn noop(name: &str) -> Value {
