@@ -4,30 +4,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tollgate_tests::{
     dashboards::{self, Query},
-    monitoring,
     prometheus::{self, Prometheus},
     queries,
-    world::{CALLERS, Options, World, load},
 };
 
-use super::rules::renamed;
+use super::rules::{eventful_world, renamed};
 
 /// Long enough for all of the test's load to be in it.
 const WINDOW: Duration = Duration::from_secs(120);
-
-/// A world in which everything that a dashboard asks for has happened.
-async fn eventful_world() -> World {
-    let scraping = prometheus::Options { groups: monitoring::groups(), ..prometheus::Options::default() };
-    let world = World::start(Options { prometheus: scraping, ..Options::default() }).await;
-    // An error of gRPC before the limit of its route is reached, which turns away most of the rest.
-    let mut sent = world.load(&[load::Call::new(CALLERS[0], "audit").grpc(14)]).await.total();
-    // A rate needs two samples.
-    for _ in 0..2 {
-        sent += world.load(&load::mixed()).await.total();
-        world.settle(sent).await;
-    }
-    world
-}
 
 /// What is wrong with a query here.
 async fn complaints(prometheus: &Prometheus, query: &str) -> Vec<String> {
