@@ -125,7 +125,7 @@ pub fn variants() -> Vec<Variant> {
             ],
         ),
         checks("tls_noops", "over TLS: three no-op filters", vec![noop("tls-1"), noop("tls-2"), noop("tls-3")]),
-        admits("all", "all three filters, identity exempt", all("all", json!([{}]))),
+        admits("all", "all three filters, identity exempt", all("all", json!([{"methods": ["GET"]}]))),
         checks("tls_all", "over TLS: all three filters", all("tls-all", json!([{"paths": ["/exempt"]}]))),
         checks("tls", "over TLS: no filter", vec![]),
         checks("tls_native", "over TLS: Envoy's rbac, one principal", vec![rbac(&[CALLER.to_owned()])]),
@@ -166,7 +166,10 @@ fn local_ratelimit(tokens: u64) -> Value {
 }
 
 fn floor(values: usize) -> Value {
-    Plugin::of(artifacts::floor(), &format!("floor-{values}"), "x".repeat(values)).filter()
+    // A VM of its own: the module has one number for all of a VM.
+    Plugin::of(artifacts::floor(), &format!("floor-{values}"), "x".repeat(values))
+        .vm_id(&format!("floor-{values}"))
+        .filter()
 }
 
 fn noop(name: &str) -> Value {
