@@ -243,7 +243,7 @@ pub enum NotForwarded {
     Malformed(InvalidXfcc),
     /// The header has more or fewer elements than proxies should have written.
     Count,
-    /// An element has not exactly one `By` and one `URI`, or an empty one.
+    /// An element has not exactly one `URI`, has several `By`, or an empty one.
     Names,
     /// Two neighbouring elements are not of one chain.
     Broken,
@@ -259,7 +259,7 @@ impl fmt::Display for NotForwarded {
             Self::Repeated => "the header is there more than once",
             Self::Malformed(error) => return write!(f, "the header {error}"),
             Self::Count => "the header has more or fewer elements than there are hops",
-            Self::Names => "an element has not exactly one `By` and one `URI`",
+            Self::Names => "an element has not exactly one `URI`, or several `By`",
             Self::Broken => "an element is not by the proxy of which the next one speaks",
             Self::NotOurs => "the last element does not speak of this connection",
         })
@@ -276,8 +276,9 @@ impl core::error::Error for NotForwarded {}
 /// - The header is there once: of two, this and another reader may take different ones.
 /// - It has `hops + 1` elements. More: the caller wrote some itself, which a forwarder passed on. Fewer: it went around
 ///   a forwarder. No more than that are read, however many there are.
-/// - Each has one `By` and one `URI`: of several, this and another reader may take different ones.
-/// - Each is `By` the proxy that the next one says it came from: no element of another request was put between.
+/// - Each has one `URI`, and no more than one `By`: of several, this and another reader may take different ones.
+/// - Each that says `By` whom it is, is by the proxy that the next one says it came from: no element of another request was
+///   put between. A proxy whose certificate has no URI, as gateways with one for browsers, can't say it.
 /// - The last one is `By` this proxy and of this very peer: this proxy has written it, and not passed on a header whole.
 ///
 /// What it cannot see is a name with `;DNS=` or a whole element in it, or with spaces at its end: who issues certificates for names of which that is
@@ -301,8 +302,8 @@ pub fn forwarded<'a>(
         [value] => value,
         _ => return Err(NotForwarded::Repeated),
     };
-    let is_ours = |by: &str, uri: &str, hash: Option<&str>| {
-        by == own && uri == peer && peer_hash.is_none_or(|peer_hash| hash.map(str::as_bytes) == Some(peer_hash))
+    let is_ours = |by: Option<&str>, uri: &str, hash: Option<&str>| {
+        by == Some(own) && uri == peer && peer_hash.is_none_or(|peer_hash| hash.map(str::as_bytes) == Some(peer_hash))
     };
     let mut elements = elements(value);
     let (mut caller, mut before) = ("", None);
@@ -311,10 +312,14 @@ pub fn forwarded<'a>(
             Some(element) => element.map_err(NotForwarded::Malformed)?,
             None => return Err(NotForwarded::Count),
         };
-        let (Some(by), Some(uri)) = (element.by.one(), element.uri.one()) else { return Err(NotForwarded::Names) };
+        let by = match element.by {
+            Occurrence::None => None,
+            by => Some(by.one().ok_or(NotForwarded::Names)?),
+        };
+        let uri = element.uri.one().ok_or(NotForwarded::Names)?;
         match before.replace(by) {
             None => caller = uri,
-            Some(before) if before != uri => return Err(NotForwarded::Broken),
+            Some(Some(before)) if before != uri => return Err(NotForwarded::Broken),
             Some(_) if !is_forwarder(uri) => return Err(NotForwarded::Untrusted),
             Some(_) => {}
         }

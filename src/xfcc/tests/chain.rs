@@ -145,7 +145,7 @@ fn the_last_element_is_of_this_very_connection() {
 #[test]
 fn each_element_names_one_proxy_and_one_peer() {
     for (by, uri) in [
-        ("", "URI=spiffe://td/caller"),
+        ("", ""),
         ("By=spiffe://td/edge", ""),
         ("By=spiffe://td/edge", "DNS=spiffe://td/caller"),
         ("By=spiffe://td/edge", "URI="),
@@ -160,6 +160,17 @@ fn each_element_names_one_proxy_and_one_peer() {
         let value = format!("{},{}", pairs.join(";"), element(OWN, EDGE));
         assert_eq!(by_edge(&value), Err(NotForwarded::Names), "{value}");
     }
+    // A gateway with a certificate for browsers has no URI to say who it is. It is listed all the same, by the peer's.
+    let (edge, own) = (format!("Hash=00;URI={CALLER}"), element(OWN, EDGE));
+    assert_eq!(by_edge(&format!("{edge},{own}")), caller(CALLER));
+    let inner = format!("Hash=01;URI={EDGE}");
+    let own_of_inner = element(OWN, INNER);
+    assert_eq!(through(&[&format!("{edge},{inner},{own_of_inner}")], INNER, 2), caller(CALLER));
+    assert_eq!(by_edge(&format!("{edge},{inner},{own}")), Err(NotForwarded::Count));
+    let stranger = format!("Hash=01;URI={CALLER}");
+    assert_eq!(through(&[&format!("{edge},{stranger},{own_of_inner}")], INNER, 2), Err(NotForwarded::Untrusted));
+    // This proxy says it.
+    assert_eq!(by_edge(&format!("{edge},Hash={HASH};URI={EDGE}")), Err(NotForwarded::NotOurs));
     let twice_ourselves = format!("{},By={OWN};By={OWN};Hash={HASH};URI={EDGE}", element(EDGE, CALLER));
     assert_eq!(by_edge(&twice_ourselves), Err(NotForwarded::Names));
 }
