@@ -17,8 +17,9 @@ const RBAC: &str = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RB
 /// What Istio's agent puts where a module could not be fetched (`pkg/wasm/convert.go`).
 const DENY_ALL: &str = "wasm-default-deny";
 const ALLOW_ALL: &str = "wasm-default-allow";
-/// Istio's names of the filters: before 1.30, and from then on.
-const NAME_PREFIXES: [&str; 2] = ["extensions.istio.io/wasmplugin/", "extensions.istio.io/trafficextension/"];
+/// Istio's names of the filters: from 1.21 on, from 1.26 on, and from 1.30 on. In 1.20 they have none.
+const NAME_PREFIXES: [&str; 3] =
+    ["extenstions.istio.io/wasmplugin/", "extensions.istio.io/wasmplugin/", "extensions.istio.io/trafficextension/"];
 
 /// A proxy.
 #[derive(Debug, Clone, Default)]
@@ -254,7 +255,9 @@ impl Proxy {
         let mut instances: BTreeMap<&str, Instance<'_>> = BTreeMap::new();
         for (name, content) in &self.extensions {
             let listeners = Vec::new();
-            instances.insert(name, Instance { name, plugin: plugin_of(name), content: Some(content), listeners });
+            // Istio delivers nothing but plugins in this way.
+            let plugin = plugin_of(name).or_else(|| plain(name));
+            instances.insert(name, Instance { name, plugin, content: Some(content), listeners });
         }
         for listener in &self.listeners {
             for chain in &listener.chains {
@@ -282,7 +285,12 @@ impl Proxy {
 /// `namespace/name` of Istio's `prefix/namespace.name~suffix`; a namespace has no dot.
 fn plugin_of(name: &str) -> Option<String> {
     let rest = NAME_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))?;
-    let (namespace, name) = rest.split('~').next()?.split_once('.')?;
+    plain(rest.split('~').next()?)
+}
+
+/// `namespace/name` of `namespace.name`.
+fn plain(name: &str) -> Option<String> {
+    let (namespace, name) = name.split_once('.').filter(|(namespace, _)| !namespace.contains('/'))?;
     Some(format!("{namespace}/{name}"))
 }
 
@@ -372,6 +380,22 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_istio_has_names_of_its_own_for_the_same_plugin() {
+        for name in [
+            "extenstions.istio.io/wasmplugin/shop.rate-limit",
+            "extensions.istio.io/wasmplugin/shop.rate-limit",
+            "extensions.istio.io/trafficextension/shop.rate-limit~istio-translated-wasmplugin",
+        ] {
+            assert_eq!(plugin_of(name).as_deref(), Some("shop/rate-limit"), "{name}");
+        }
+        assert_eq!(plugin_of("envoy.filters.http.rbac"), None);
+        let mut proxy = Proxy::default();
+        proxy.extensions.insert("shop.rate-limit".to_owned(), Content::Placeholder { denies: true });
+        let plugins: Vec<_> = proxy.instances().into_iter().map(|instance| instance.plugin).collect();
+        assert_eq!(plugins, [Some("shop/rate-limit".to_owned())]);
+    }
 
     #[test]
     fn a_filters_name_is_read_in_both_of_istios_spellings() {

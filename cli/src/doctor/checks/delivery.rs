@@ -7,7 +7,7 @@ use super::{Seen, Taken};
 use crate::doctor::cures;
 use crate::doctor::facts::{Build, Plugin, Source};
 use crate::doctor::finding::{Check, Finding};
-use crate::doctor::proxy::{Content, Instance, Wasm};
+use crate::doctor::proxy::{Content, Instance, Role, Wasm};
 use crate::mesh::plugins;
 use crate::problem::Problem;
 use crate::schema::Filter;
@@ -54,6 +54,12 @@ pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
 
 fn missing(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Finding {
     let (any, fits) = has_place(plugin, seen.proxy);
+    let place = |proxy| is_for(plugin, proxy) && has_place(plugin, proxy).0;
+    if !any && seen.proxy.role == Role::Gateway && !seen.facts.proxies.iter().any(place) {
+        return Finding::error(Check::Direction, "it is for gateways, and spec.match asks for mode SERVER alone")
+            .because("a gateway's listeners count as CLIENT, so it is attached nowhere")
+            .cure(cures::change_plugin(seen.facts, plugin, &serde_json::json!({"match": [{"mode": "CLIENT"}]})));
+    }
     if !any {
         return Finding::note(Check::Delivery, "the proxy has no HTTP listener that it could be attached to");
     }

@@ -97,7 +97,8 @@ fn at(path: &[&str]) -> Value {
 /// A PeerAuthentication for a whole namespace.
 pub(super) fn strict(facts: &Facts, namespace: &str) -> String {
     let policy = json!({
-        "apiVersion": "security.istio.io/v1",
+        // Which every version of Istio takes; v1 is there from 1.22 on.
+        "apiVersion": "security.istio.io/v1beta1",
         "kind": "PeerAuthentication",
         "metadata": {"name": "default", "namespace": namespace},
         "spec": {"mtls": {"mode": "STRICT"}},
