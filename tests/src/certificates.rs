@@ -25,6 +25,11 @@ impl Default for Authority {
 }
 
 impl Authority {
+    /// Its own certificate, as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
     /// A certificate with these URI SANs.
     pub fn issue(&self, uris: &[&str]) -> Leaf {
         self.issue_so(uris, |_| {})

@@ -138,7 +138,11 @@ impl Identity {
 
     /// The same, asking for a server name.
     pub async fn connect_to(&self, address: SocketAddr, name: &str) -> Result<TlsStream<TcpStream>, Failure> {
-        let stream = TcpStream::connect(address).await?;
+        self.connect_over(TcpStream::connect(address).await?, name).await
+    }
+
+    /// The same, on a connection that is open.
+    pub async fn connect_over(&self, stream: TcpStream, name: &str) -> Result<TlsStream<TcpStream>, Failure> {
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.0));
         let name = ServerName::try_from(name.to_owned())?;
         Ok(timeout(PATIENCE, connector.connect(name, stream)).await??)

@@ -23,5 +23,6 @@ pub mod promtail;
 pub mod queries;
 pub mod registry;
 pub mod telemetry;
+pub mod tokens;
 pub mod wire;
 pub mod world;

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
-use tollgate_tests::{client, telemetry};
+use tollgate_tests::{artifacts, client, telemetry};
 
 use crate::{
     addresses::{Addresses, free},
@@ -16,6 +16,12 @@ use crate::{
 
 /// Istio's namespace.
 pub const NAMESPACE: &str = "istio-system";
+/// The ingress gateway, as the default profile has it.
+pub const GATEWAY: &str = "istio-ingressgateway";
+/// Its Service's target port for plaintext.
+pub const GATEWAY_HTTP: u16 = 8080;
+/// Its Service's target port for TLS.
+pub const GATEWAY_HTTPS: u16 = 8443;
 const START: Duration = Duration::from_secs(60);
 
 /// A running istiod.
@@ -57,9 +63,21 @@ fn operator(istiod: Ipv4Addr, insecure_registries: &str) -> Value {
                     },
                 },
             },
-            "values": { "global": { "caAddress": format!("{istiod}:15012") } },
+            "values": {
+                "global": { "caAddress": format!("{istiod}:15012") },
+                // As it is with Istio's chart `gateway`: its Pod comes out of the webhook, with what sidecars are told.
+                "gateways": { GATEWAY: { "injectionTemplate": "gateway", "podAnnotations": sidecar_annotations() } },
+            },
         },
     })
+}
+
+/// What `istio/components/sidecar` annotates Pods with.
+fn sidecar_annotations() -> Value {
+    let file = artifacts::project().join("istio/components/sidecar/pod-template.yaml");
+    let text = std::fs::read_to_string(file).expect("readable");
+    let template: Value = serde_saphyr::from_str(&text).expect("YAML");
+    template["spec"]["template"]["metadata"]["annotations"].clone()
 }
 
 impl Istiod {
@@ -75,7 +93,7 @@ impl Istiod {
         let address = addresses.service(SERVICE);
         let operator_file = state.join("istio-operator.json");
         std::fs::write(&operator_file, operator(address, insecure).to_string()).expect("writable");
-        install(
+        let gateway = install(
             kubectl,
             &istioctl(kubectl, &["manifest", "generate", "-f", &operator_file.display().to_string()]),
             address,
@@ -116,6 +134,7 @@ impl Istiod {
             (!hooks.is_empty() && hooks.iter().all(in_force)).then_some(())
         })
         .await;
+        kubectl.apply(&gateway.to_string());
         istiod
     }
 
@@ -177,8 +196,9 @@ pub fn try_istioctl(kubectl: &Kubectl, arguments: &[&str]) -> Result<String, Str
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
 }
 
-/// Istio's objects: the CRDs first, and istiod's Service at an address that is known before.
-fn install(kubectl: &Kubectl, manifests: &str, istiod: Ipv4Addr) {
+/// Istio's objects: the CRDs first, and istiod's Service at an address that is known before. Returned is the gateway's
+/// Deployment, whose Pod can't be made before there is a webhook.
+fn install(kubectl: &Kubectl, manifests: &str, istiod: Ipv4Addr) -> Value {
     let objects: Vec<Value> = serde_saphyr::from_multiple(manifests).expect("istioctl prints YAML");
     let (crds, mut others): (Vec<Value>, Vec<Value>) =
         objects.into_iter().filter(Value::is_object).partition(|object| object["kind"] == "CustomResourceDefinition");
@@ -187,6 +207,9 @@ fn install(kubectl: &Kubectl, manifests: &str, istiod: Ipv4Addr) {
             object["spec"]["clusterIP"] = json!(istiod.to_string());
         }
     }
+    let is_gateway = |object: &Value| object["kind"] == "Deployment" && object["metadata"]["name"] == GATEWAY;
+    let gateway = others.iter().position(is_gateway).expect("the profile has a gateway");
+    let gateway = others.swap_remove(gateway);
     kubectl.run(&["create", "namespace", NAMESPACE]);
     let apply = |objects: &[Value]| {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
@@ -195,4 +218,5 @@ fn install(kubectl: &Kubectl, manifests: &str, istiod: Ipv4Addr) {
     apply(&crds);
     kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
     apply(&others);
+    gateway
 }

@@ -1,8 +1,8 @@
 //! The whole mesh: the manifests of `istio/overlays/local` as a user applies them, with the modules just built in a
-//! registry, and three of their workloads with a sidecar each.
+//! registry, three of their workloads with a sidecar each, and Istio's ingress gateway.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -10,11 +10,11 @@ use std::{
 
 use http_body_util::Empty;
 use hyper::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate_tests::{
     artifacts,
-    client::{Answer, Connection, Failure},
+    client::{self, Answer, Connection, Failure},
     registry::{Options, Registry, free_address},
 };
 
@@ -22,10 +22,10 @@ use crate::{
     addresses::Addresses,
     application::{Files, Server},
     control_plane::ControlPlane,
-    istio::Istiod,
+    istio::{self, Istiod},
     kubectl::Kubectl,
     node::Pod,
-    process,
+    parts, process,
     wait::until,
 };
 
@@ -52,6 +52,8 @@ pub struct Mesh {
     pub friend: Pod,
     /// The one that may not.
     pub stranger: Pod,
+    /// The ingress gateway, through which the manifests let everybody reach the server.
+    pub gateway: Pod,
     /// Istio's control plane.
     pub istiod: Istiod,
     /// Kubernetes.
@@ -85,20 +87,23 @@ impl Mesh {
         let manifests = state.join("istio");
         copy(&artifacts::project().join("istio"), &manifests);
         for module in MODULES {
-            push(module, &registry, state, &["--update", &manifests.join("base").display().to_string()]);
+            push(module, &registry, state, &["--update", &manifests.display().to_string()]);
         }
         let kubectl = control_plane.kubectl();
-        kubectl.run(&["apply", "-k", &manifests.join("overlays/local").display().to_string()]);
         let address = |number| addresses.pod(number);
+        kubectl.run(&["apply", "-k", &bound(&manifests, "local", address(5))]);
         kubectl.apply(&plumbing(&application, address(2), [(FRIEND, address(3)), (STRANGER, address(4))]));
         say("the sidecars of load-balancer, api-gateway and blog-service");
         let server = Pod::run(kubectl, NAMESPACE, SERVER, address(2), state, &logs).await;
         let friend = Pod::run(kubectl, NAMESPACE, FRIEND, address(3), state, &logs).await;
         let stranger = Pod::run(kubectl, NAMESPACE, STRANGER, address(4), state, &logs).await;
+        say("the ingress gateway");
+        let gateway = Pod::run(kubectl, istio::NAMESPACE, istio::GATEWAY, address(5), state, &logs).await;
         let mesh = Self {
             server,
             friend,
             stranger,
+            gateway,
             istiod,
             control_plane,
             registry: Some(registry),
@@ -109,6 +114,11 @@ impl Mesh {
         };
         until("a request goes through both sidecars", Duration::from_secs(60), async || {
             let answer = call(&mesh.friend, "/health").await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        until("a request comes in by the gateway", Duration::from_secs(60), async || {
+            let answer = client::get(mesh.gateway.listener(istio::GATEWAY_HTTP), "/health").await.ok()?;
             (answer.status == 200).then_some(())
         })
         .await;
@@ -123,6 +133,11 @@ impl Mesh {
     /// The manifests that were applied.
     pub fn manifests(&self) -> PathBuf {
         self.directory.path().join("istio")
+    }
+
+    /// Applies an overlay of the manifests.
+    pub fn apply_overlay(&self, name: &str) {
+        self.kubectl().run(&["apply", "-k", &bound(&self.manifests(), name, self.gateway.address())]);
     }
 
     /// Everything that it writes.
@@ -141,7 +156,7 @@ impl Mesh {
     }
 
     /// Changes a WasmPlugin as `kubectl patch --type=merge` does.
-    pub fn patch(&self, plugin: &str, spec: &serde_json::Value) {
+    pub fn patch(&self, plugin: &str, spec: &Value) {
         let patch = json!({ "spec": spec }).to_string();
         self.kubectl().run(&["patch", "wasmplugin", plugin, "-n", NAMESPACE, "--type=merge", "-p", &patch]);
     }
@@ -159,7 +174,7 @@ impl Mesh {
     pub fn assert_runs(&mut self) {
         self.control_plane.assert_runs();
         self.istiod.assert_runs();
-        for pod in [&mut self.server, &mut self.friend, &mut self.stranger] {
+        for pod in [&mut self.server, &mut self.friend, &mut self.stranger, &mut self.gateway] {
             pod.assert_runs();
         }
     }
@@ -176,7 +191,14 @@ impl Caller {
 
     /// Gets a path of the server.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
-        self.0.send(Request::get(path).header("host", HOST).body(Empty::new())?).await
+        self.get_with(path, &[]).await
+    }
+
+    /// The same, with headers.
+    pub async fn get_with(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let request = Request::get(path).header("host", HOST);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.0.send(request.body(Empty::new())?).await
     }
 }
 
@@ -203,6 +225,33 @@ fn push(module: &str, registry: &Registry, home: &Path, arguments: &[&str]) -> S
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// An overlay whose gateway listens on its Pod's address alone, for there is one network for all Pods: a kustomization
+/// beside it.
+fn bound(manifests: &Path, overlay: &str, gateway: Ipv4Addr) -> String {
+    let directory = manifests.join(format!("overlays/{overlay}-bound"));
+    std::fs::create_dir_all(&directory).expect("writable");
+    let source = manifests.join("overlays").join(overlay);
+    let built = Command::new(parts::kubernetes("kubectl")).arg("kustomize").arg(source).output().expect("kubectl runs");
+    assert!(built.status.success(), "kubectl kustomize: {}", String::from_utf8_lossy(&built.stderr));
+    let objects: Vec<Value> =
+        serde_saphyr::from_multiple(&String::from_utf8_lossy(&built.stdout)).expect("kustomize prints YAML");
+    let gateways = objects.iter().filter(|object| object["kind"] == "Gateway");
+    let servers = gateways.map(|object| object["spec"]["servers"].as_array().map_or(0, Vec::len)).sum::<usize>();
+    let bind: Vec<_> = (0..servers)
+        .map(
+            |index| json!({ "op": "add", "path": format!("/spec/servers/{index}/bind"), "value": gateway.to_string() }),
+        )
+        .collect();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [format!("../{overlay}")],
+        "patches": [{ "target": { "kind": "Gateway" }, "patch": json!(bind).to_string() }],
+    });
+    std::fs::write(directory.join("kustomization.yaml"), kustomization.to_string()).expect("writable");
+    directory.display().to_string()
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("writable");
     for entry in std::fs::read_dir(from).expect("readable") {
@@ -218,8 +267,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// What stands in for a Pod's own network: where each proxy listens, and which Pods a Service has. The endpoint
 /// controller takes no loopback addresses; a ServiceEntry with the Service's own name follows the Pods as well.
-fn plumbing(application: &Server, server: std::net::Ipv4Addr, clients: [(&str, std::net::Ipv4Addr); 2]) -> String {
-    let sidecar = |app: &str, spec: serde_json::Value| {
+fn plumbing(application: &Server, server: Ipv4Addr, clients: [(&str, Ipv4Addr); 2]) -> String {
+    let sidecar = |app: &str, spec: Value| {
         let mut spec = spec;
         spec["workloadSelector"] = json!({ "labels": { "app": app } });
         json!({

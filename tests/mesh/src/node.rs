@@ -123,8 +123,10 @@ impl Pod {
     pub async fn delivered(&self, plugin: &str) -> Vec<Value> {
         let dump = self.admin_json("/config_dump?resource=ecds_filters").await;
         let filters = dump["configs"].as_array().into_iter().flatten().map(|filter| filter["ecds_filter"].clone());
-        let name = format!("{}.{plugin}", self.namespace);
-        filters.filter(|filter| filter["name"].as_str().is_some_and(|it| it.contains(&name))).collect()
+        let wanted = format!("{}.{plugin}", self.namespace);
+        // extensions.istio.io/trafficextension/NAMESPACE.NAME~istio-translated-wasmplugin, before Istio 1.30 less of it.
+        let is_wanted = |name: &str| name.rsplit('/').next().and_then(|last| last.split('~').next()) == Some(&wanted);
+        filters.filter(|filter| filter["name"].as_str().is_some_and(is_wanted)).collect()
     }
 
     /// Connections that its proxy holds open to a service.

@@ -10,6 +10,7 @@ use tollgate_tests::{
     client::{Answer, Connection, Identity, raw},
     config::{Listener, Plugin, bootstrap},
     envoy::Envoy,
+    tokens::{self, signed},
 };
 
 fn once(key: Value) -> Value {
@@ -33,7 +34,7 @@ type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, u16);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_caller_has_a_bucket_by_what_the_proxy_knows_of_it() {
     let jwt = jwt_authn(json!({"provider_name": "test"}));
-    let token = |subject: &str| format!("Bearer {}", signed(&json!({"iss": "https://issuer.test", "sub": subject})));
+    let token = |subject: &str| format!("Bearer {}", signed(&json!({"iss": tokens::ISSUER, "sub": subject})));
     let (alice, bob) = (token("alice"), token("bob"));
     let filter = |name: &str, key: Value| Plugin::new("rate-limit", once(key)).named(name).filter();
     let trusting = json!({"clientAddress": {"trustedHops": 1, "ipv4": 24}});
@@ -221,25 +222,11 @@ pub fn jwt_authn(requires: Value) -> Value {
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
             "providers": {"test": {
-                "issuer": "https://issuer.test",
+                "issuer": tokens::ISSUER,
                 "payload_in_metadata": "payload",
-                "local_jwks": {"inline_string": json!({"keys": [
-                    {"kty": "oct", "alg": "HS256", "k": base64(b"a secret of the tests, 32 bytes!!")},
-                ]}).to_string()},
+                "local_jwks": {"inline_string": tokens::key_set()},
             }},
             "rules": [{"match": {"prefix": "/"}, "requires": requires}],
         },
     })
-}
-
-fn base64(bytes: &[u8]) -> String {
-    data_encoding::BASE64URL_NOPAD.encode(bytes)
-}
-
-/// A token with these claims.
-pub fn signed(claims: &Value) -> String {
-    let header = base64(json!({"alg": "HS256"}).to_string().as_bytes());
-    let message = format!("{header}.{}", base64(claims.to_string().as_bytes()));
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"a secret of the tests, 32 bytes!!");
-    format!("{message}.{}", base64(ring::hmac::sign(&key, message.as_bytes()).as_ref()))
 }

@@ -16,10 +16,11 @@ use tollgate_tests::{
     client::{Connection, Identity, raw},
     config::{Listener, Plugin, bootstrap},
     envoy::Envoy,
+    tokens::signed,
     wire::{Reply, Wire},
 };
 
-use super::callers::{jwt_authn, signed};
+use super::callers::jwt_authn;
 
 const OWN: &str = "spiffe://cluster.local/ns/shop/sa/own";
 const CALLER: &str = "spiffe://cluster.local/ns/shop/sa/caller";

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tollgate_mesh::{
-    Mesh,
+    Mesh, istio,
     mesh::{MODULES, NAMESPACE, call, start_registry},
     parts,
     wait::until,
@@ -76,6 +76,34 @@ async fn until_named(mesh: &Mesh, check: &str, plugin: &str, what: &str) -> Valu
     })
     .await;
     found
+}
+
+/// The gateway's proxy against the WasmPlugins of its namespace.
+async fn of_the_gateway(mesh: &Mesh) -> Said {
+    let arguments = ["--admin", &mesh.gateway.admin().to_string(), "-n", istio::NAMESPACE, "--watch", "0"];
+    let output = run(&parts::kubernetes("kubectl"), mesh.kubectl().kubeconfig(), &arguments.map(str::to_owned)).await;
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    Said { code: output.status.code(), report }
+}
+
+/// Waits until doctor has nothing to say of the gateway.
+pub async fn until_the_gateway_is_healthy(mesh: &Mesh) {
+    until("nothing is wrong at the gateway", PATIENCE, async || of_the_gateway(mesh).await.is_healthy().then_some(()))
+        .await;
+}
+
+/// Waits until doctor names a trouble of a plugin at the gateway.
+pub async fn until_the_gateway_has_trouble(mesh: &Mesh, check: &str, plugin: &str) {
+    until(&format!("doctor says {check} of {plugin}"), PATIENCE, async || {
+        let said = of_the_gateway(mesh).await;
+        let plugin = format!("{}/{plugin}", istio::NAMESPACE);
+        let mut findings = said.report["findings"].as_array()?.iter();
+        findings
+            .find(|it| it["check"] == check && it["plugin"] == plugin.as_str() && it["severity"] != "ok")
+            .map(|_| ())
+    })
+    .await;
 }
 
 async fn until_healthy(mesh: &Mesh) {

@@ -17,6 +17,7 @@ use tollgate_mesh::{Mesh, process};
 
 mod dashboards;
 mod doctor;
+mod gateway;
 mod load;
 mod manifests;
 mod native;
@@ -56,12 +57,15 @@ fn main() -> ExitCode {
         request::a_hundred_a_minute_holds_and_the_metrics_say_so,
         policy::an_edited_limit_is_in_force_within_two_seconds_and_keeps_the_buckets_fill,
         policy::a_module_is_replaced_under_load_and_the_bucket_stays,
+        policy::a_new_module_takes_over_from_an_old_one_beside_it,
         policy::an_authorization_policy_stands_between_identity_and_limits,
         policy::a_plugin_that_comes_or_goes_is_missed_by_one_request_of_each_open_connection_at_most,
         telemetry::istiod_makes_of_the_telemetry_what_the_tests_of_logs_and_traces_take_for_granted,
         native::a_converted_envoy_filter_admits_what_the_filter_itself_did,
+        native::tokens_that_istio_verifies_decide_and_are_limited_by_their_claims,
         policy::enforcement_goes_on_while_the_control_plane_is_away,
         dashboards::istiod_answers_what_the_dashboards_ask_of_it,
+        gateway::a_gateway_checks_limits_and_counts_its_clients_and_tells_the_server_who_they_are,
         supply::modules_are_pulled_by_tag_by_digest_and_over_http,
         supply::a_wrong_digest_refuses_or_admits_as_the_fail_strategy_says,
         supply::a_refused_configuration_leaves_the_former_one_in_force,

@@ -1,18 +1,20 @@
-//! Beside what users had before: Envoy's own rate limit in an EnvoyFilter.
+//! Beside what users had before: Envoy's own rate limit in an EnvoyFilter, Istio's own check of tokens.
 
 use std::{
     process::Command,
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tollgate_mesh::{
     Mesh,
-    mesh::{NAMESPACE, call},
+    mesh::{Caller, MODULES, NAMESPACE, SERVER, call},
     wait::until,
 };
-use tollgate_tests::artifacts;
+use tollgate_tests::{artifacts, tokens};
 
 use crate::load::{self, Load};
+use crate::request::value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LENGTH: Duration = Duration::from_secs(3);
@@ -113,4 +115,88 @@ pub async fn a_converted_envoy_filter_admits_what_the_filter_itself_did(mesh: &m
     let manifest = mesh.manifests().join("base/rate-limit.yaml").display().to_string();
     kubectl.run(&["create", "-f", &manifest]);
     mesh.server.restart().await;
+}
+
+/// Istio's jwt_authn stands behind route-metrics and before identity and limits: what it refuses is counted and not
+/// charged, and the claims that it has verified are what identity and limits go by.
+pub async fn tokens_that_istio_verifies_decide_and_are_limited_by_their_claims(mesh: &mut Mesh) {
+    let authentication = json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "RequestAuthentication",
+        "metadata": { "name": "tokens", "namespace": NAMESPACE },
+        "spec": {
+            "selector": { "matchLabels": { "app": SERVER } },
+            "jwtRules": [{ "issuer": tokens::ISSUER, "jwks": tokens::key_set() }],
+        },
+    });
+    mesh.kubectl().apply(&authentication.to_string());
+    let claim = json!([{ "name": "role", "values": ["reader"] }]);
+    mesh.patch(
+        "mtls-identity",
+        &json!({ "pluginConfig": { "rules": [{
+            "name": "readers",
+            "when": { "jwtClaims": claim },
+            "allow": [{ "principals": ["cluster.local/ns/titanium-prod/sa/api-gateway"] }],
+        }] } }),
+    );
+    mesh.patch(
+        "rate-limit",
+        &json!({ "pluginConfig": { "rules": [{
+            "name": "subjects", "key": [{ "jwtClaim": "sub" }], "limits": [{ "requests": 3, "per": "1h" }],
+        }] } }),
+    );
+    let bearer = |subject: &str, role: &str| {
+        let claims = json!({ "iss": tokens::ISSUER, "sub": subject, "role": role });
+        format!("Bearer {}", tokens::signed(&claims))
+    };
+    let ask = async |client, authorization: &str| {
+        let mut caller = Caller::open(client).await.ok()?;
+        Some(caller.get_with("/posts/7", &[("authorization", authorization)]).await.ok()?.status)
+    };
+    chain_has(mesh, "jwt_authn", true).await;
+    until("tokens count", PATIENCE, async || {
+        (ask(&mesh.friend, "Bearer nonsense").await? == 401).then_some(())?;
+        (ask(&mesh.friend, &bearer("nobody", "writer")).await? == 403).then_some(())
+    })
+    .await;
+    until("the limit is by subject", PATIENCE, async || {
+        (ask(&mesh.friend, &bearer("warmup", "reader")).await? == 429).then_some(())
+    })
+    .await;
+    let chain = mesh.server.chain(8080).await;
+    let at =
+        |part: &str| chain.iter().position(|name| name.contains(part)).unwrap_or_else(|| panic!("{part}: {chain:?}"));
+    let [metrics, identity, limit] = MODULES.map(at);
+    let native = at("jwt_authn");
+    assert!(metrics < native && native < identity && identity < limit, "{chain:?}");
+
+    let counted =
+        async |name: &str, labels: &[(&str, &str)]| value(&mesh.server.metrics().await, name, labels).unwrap_or(0);
+    let (refused, limited) = ([("response_code", "401")], [("rule", "subjects"), ("decision", "limited")]);
+    let (before, charged) = (
+        counted("tollgate_requests_total", &refused).await,
+        counted("tollgate_rate_limit_total", &[("rule", "subjects"), ("decision", "allowed")]).await,
+    );
+    let limited_before = counted("tollgate_rate_limit_total", &limited).await;
+    for _ in 0..5 {
+        assert_eq!(ask(&mesh.friend, "Bearer nonsense").await, Some(401));
+        assert_eq!(ask(&mesh.friend, &format!("{}x", bearer("alice", "reader"))).await, Some(401), "forged");
+        assert_eq!(ask(&mesh.friend, &bearer("alice", "writer")).await, Some(403));
+        assert_eq!(ask(&mesh.stranger, &bearer("alice", "reader")).await, Some(403), "the token is not its own");
+    }
+    assert_eq!(call(&mesh.friend, "/posts/7").await.expect("an answer").status, 403, "without a token");
+    assert_eq!(counted("tollgate_requests_total", &refused).await, before + 10);
+    for subject in ["alice", "bob"] {
+        for status in [200, 200, 200, 429] {
+            assert_eq!(ask(&mesh.friend, &bearer(subject, "reader")).await, Some(status), "{subject}");
+        }
+    }
+    let admitted = counted("tollgate_rate_limit_total", &[("rule", "subjects"), ("decision", "allowed")]).await;
+    assert_eq!(admitted, charged + 6, "nobody who was refused is charged");
+    assert_eq!(counted("tollgate_rate_limit_total", &limited).await, limited_before + 2);
+
+    mesh.kubectl().run(&["delete", "requestauthentication", "tokens", "-n", NAMESPACE]);
+    mesh.restore("mtls-identity").await;
+    mesh.restore("rate-limit").await;
+    chain_has(mesh, "jwt_authn", false).await;
 }

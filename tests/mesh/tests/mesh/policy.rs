@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tollgate_mesh::{
     Mesh,
-    mesh::{HOST, MODULES, NAMESPACE, call},
+    mesh::{HOST, MODULES, NAMESPACE, SERVER, call},
     wait::until,
 };
 
@@ -164,6 +164,76 @@ pub async fn a_module_is_replaced_under_load_and_the_bucket_stays(mesh: &mut Mes
     assert!(admitted <= most, "{admitted} admitted by the new module, {most} is what came back");
     assert!(admitted > 0, "nothing was admitted any more");
     mesh.restore("rate-limit").await;
+}
+
+/// A new version beside the old one in the same chain: first in shadow, where it counts by its own buckets and decides
+/// nothing, then both, then alone. All of it under load, and never is more admitted than one limit gives.
+pub async fn a_new_module_takes_over_from_an_old_one_beside_it(mesh: &mut Mesh) {
+    mesh.restore("rate-limit").await;
+    let digest = mesh.push("rate-limit-response", &[]);
+    let registry = mesh.registry.as_ref().expect("it runs").address();
+    let next = |mode: &str| {
+        json!({
+            "apiVersion": "extensions.istio.io/v1alpha1",
+            "kind": "WasmPlugin",
+            "metadata": { "name": "rate-limit-next", "namespace": NAMESPACE },
+            "spec": {
+                "selector": { "matchLabels": { "app": SERVER } },
+                "url": format!("oci://{registry}/rate-limit-response:0.1.0"),
+                "sha256": digest.replace("sha256:", ""),
+                "phase": "STATS",
+                "failStrategy": "FAIL_OPEN",
+                "match": [{ "mode": "SERVER" }],
+                "pluginConfig": { "rules": [
+                    { "name": "next", "mode": mode, "limits": [{ "requests": 100, "per": "1m" }] },
+                ] },
+            },
+        })
+        .to_string()
+    };
+    let counted = async |rule: &str, decision: &str| {
+        let labels = [("rule", rule), ("decision", decision)];
+        crate::request::value(&mesh.server.metrics().await, "tollgate_rate_limit_total", &labels).unwrap_or(0)
+    };
+    let load = Load::start(&mesh.friend, 4).await;
+    until("the bucket is empty", PATIENCE, async || (counted("load-balancer", "limited").await > 0).then_some(()))
+        .await;
+    mesh.kubectl().apply(&next("shadow"));
+    until("both decide", PATIENCE, async || (counted("next", "allowed").await > 0).then_some(())).await;
+    let files = [mesh.server.delivered("rate-limit").await, mesh.server.delivered("rate-limit-next").await];
+    let files = files.map(|filters| {
+        let file =
+            filters.last().expect("it is delivered").pointer("/typed_config/config/vm_config/code/local/filename");
+        file.expect("a module").clone()
+    });
+    assert_ne!(files[0], files[1], "two modules, each with its own digest");
+    assert_eq!(counted("next", "limited").await, 0, "in shadow");
+
+    mesh.kubectl().apply(&next("enforce"));
+    until("the proxy has both in force", PATIENCE, async || {
+        let delivered = mesh.server.delivered("rate-limit-next").await;
+        delivered.first()?["typed_config"]["config"]["configuration"].to_string().contains("enforce").then_some(())
+    })
+    .await;
+    mesh.kubectl().run(&["delete", "wasmplugin", "rate-limit", "-n", NAMESPACE]);
+    until("the new one limits alone", PATIENCE, async || (counted("next", "limited").await > 20).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let samples = load.stop().await;
+    load::assert_only(&samples, &[200, 429]);
+    // The new one's bucket was full when it came; all that it admitted before the old one was gone, the old one had
+    // admitted as well. What it had left then is what the takeover can give at most.
+    let length = load::length(&samples).as_millis();
+    let refilled = u64::try_from(length * 100 / 60_000).expect("seconds");
+    let admitted = load::count(&samples, 200);
+    println!("{admitted} of {} admitted in {length} ms", samples.len());
+    assert!(admitted >= 100, "{admitted}");
+    assert!(admitted <= 200 + refilled, "{admitted} admitted, {refilled} came back");
+    assert!(samples.last().is_some_and(|sample| sample.policy.as_deref() == Some("\"next\";q=100;w=60")));
+
+    let manifest = mesh.manifests().join("base/rate-limit.yaml").display().to_string();
+    mesh.kubectl().run(&["delete", "wasmplugin", "rate-limit-next", "-n", NAMESPACE]);
+    mesh.kubectl().run(&["create", "-f", &manifest]);
+    mesh.server.restart().await;
 }
 
 /// Istio's own authorization stands between identity and limits, and its refusals are counted but not charged.
