@@ -83,6 +83,7 @@ lint-dependencies:
 
 .PHONY: lint-manifests
 lint-manifests: tools monitoring
+	@$(setup) manifests
 	@tools/check-manifests.sh
 
 .PHONY: lint-dashboards
@@ -98,8 +99,8 @@ lint-workflows: tools shellcheck
 .PHONY: lint-scripts
 lint-scripts: tools shellcheck
 	@shellcheck --external-sources tools/*.sh .ci/run
-	@test -z "$$(gofmt -l tools/go tests/istio tests/mesh/tools | tee /dev/stderr)"
-	@cd tools/go && GOWORK=off go vet ./...
+	@test -z "$$(gofmt -l tools/manifests tests/istio tests/mesh/tools | tee /dev/stderr)"
+	@cd tools/manifests && CGO_ENABLED=0 GOWORK=off go vet -trimpath -gcflags=all=-dwarf=false ./... # As it is built.
 	@cd tests/mesh/tools && GOWORK=off go vet ./...
 	@echo "shellcheck, gofmt and go vet: the scripts are fine"
 
@@ -149,6 +150,11 @@ reference: cli ## Write docs/reference/ anew from the types that the filters' pa
 	  $(tollgate) schema $$filter -o markdown > docs/reference/$$filter.md; \
 	done
 
+.PHONY: compatibility
+compatibility: tools ## Write the tables of docs/compatibility.md anew from the definitions of every version of Istio
+	@$(setup) manifests
+	@tools/check-manifests.sh -write
+
 .PHONY: dashboards
 dashboards: build envoy monitoring ## Draw every dashboard from a real Prometheus's data, to target/dashboards
 	@$(setup) dashboards
@@ -171,7 +177,7 @@ envoy: ## Install the Envoys that the demo and the tests use
 	@$(setup) envoy
 
 .PHONY: tools
-tools: ## Install kustomize and the linters of manifests and workflows
+tools: ## Install kustomize and actionlint
 	@$(setup) tools
 
 .PHONY: istio-authz

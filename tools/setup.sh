@@ -7,7 +7,8 @@
 #   wasm-clippy   clippy for that compiler
 #   wasm-tests    Node, and the runner of the tests in wasm
 #   envoy         the Envoys of tests/envoy-versions.txt
-#   tools         kustomize, kubeconform, actionlint, and schemas for the manifests
+#   tools         kustomize and actionlint
+#   manifests     what the manifests are checked with: kubectl-validate, and the definitions of every version of Istio
 #   registry      crane, and the registry that it and the program are tried on
 #   monitoring    Prometheus and Alertmanager, with promtool and amtool
 #   kubernetes    kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and etcd
@@ -246,9 +247,9 @@ setup_envoy() {
 }
 
 setup_tools() {
-  command -v go >/dev/null || fail "Go is missing: kustomize and the linters are built with it" "https://go.dev/doc/install"
-  local source=$root/tools/go wanted stamp=$cache/bin/.tools operator=github.com/prometheus-operator/prometheus-operator
-  wanted=$(cat "$source"/go.mod "$source"/go.sum "$source"/crdschema/*.go | sha256sum)
+  command -v go >/dev/null || fail "Go is missing: kustomize and actionlint are built with it" "https://go.dev/doc/install"
+  local source=$root/tools/go wanted stamp=$cache/bin/.tools
+  wanted=$(cat "$source"/go.mod "$source"/go.sum | sha256sum)
   [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]] || return 0
   locked tools
   [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]] || return 0
@@ -257,15 +258,11 @@ setup_tools() {
   build() {
     export CGO_ENABLED=0 GOWORK=off
     unset GOOS GOARCH
-    cd "$source" && mkdir -p "$new" && go build -trimpath -ldflags '-s -w' -o "$new/" tool &&
-      go mod download istio.io/api "$operator" &&
-      "$new/crdschema" "$new/schemas" "$(go list -m -f '{{.Dir}}' istio.io/api)/kubernetes/customresourcedefinitions.gen.yaml" \
-        "$(go list -m -f '{{.Dir}}' "$operator")"/example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,servicemonitors,prometheusrules,alertmanagerconfigs}.yaml
+    cd "$source" && mkdir -p "$new" && go build -trimpath -ldflags '-s -w' -o "$new/" tool
   }
-  quietly tools "building kustomize, kubeconform and actionlint: about a minute, once" build
+  quietly tools "building kustomize and actionlint: about a minute, once" build
   mkdir -p "$cache/bin"
-  rm -rf "$cache/schemas" "$stamp"
-  mv "$new/schemas" "$cache/schemas"
+  rm -f "$stamp"
   mv "$new"/* "$cache/bin/"
   rmdir "$new"
   printf '%s\n' "$wanted" >"$stamp"
@@ -278,7 +275,11 @@ go_programs() {
   command -v go >/dev/null || fail "Go is missing: $name is built with it" "https://go.dev/doc/install"
   local home=$cache/$name wanted
   local sources=("$source/go.mod" "$source/go.sum")
-  [[ $package == tool ]] || sources+=("$source/$package"/*.go)
+  if [[ $package != tool ]]; then
+    local own
+    mapfile -t own < <(find "$source" -name '*.go' | sort)
+    sources+=("${own[@]}")
+  fi
   wanted=$(cat "${sources[@]}" - <<<"$ldflags" | sha256sum)
   [[ ! -f $home/built || $(<"$home/built") != "$wanted" ]] || return 0
   locked "$name"
@@ -311,6 +312,21 @@ count_packages() {
   while ! read -r -t 30 -u "$never" && kill -0 $$ 2>/dev/null; do
     say "  $(wc -l <"$1") of at most $2 packages are compiled"
   done
+}
+
+setup_manifests() {
+  local source=$root/tools/manifests home=$cache/manifests wanted
+  # Nobody debugs it, and without what a debugger reads the compiler has a tenth less to do.
+  GOFLAGS="${GOFLAGS-} -gcflags=all=-dwarf=false" \
+    go_programs manifests tools/manifests "building what checks the manifests: 1 to 3 minutes, once" "" .
+  wanted=$(cat "$source/definitions.txt" "$home/built" | sha256sum)
+  [[ ! -f $home/fetched || $(<"$home/fetched") != "$wanted" ]] || return 0
+  locked manifests
+  [[ ! -f $home/fetched || $(<"$home/fetched") != "$wanted" ]] || return 0
+  rm -rf "$home/definitions" "$home/fetched"
+  quietly definitions "downloading the definitions of Istio and of the Prometheus operator: under a minute, once" \
+    "$home/bin/manifests" fetch "$source" "$home/definitions"
+  printf '%s\n' "$wanted" >"$home/fetched"
 }
 
 setup_registry() {
@@ -426,7 +442,7 @@ main() {
   local piece
   for piece in "$@"; do
     case $piece in
-      wasm | wasm-clippy | wasm-tests | envoy | tools | registry | monitoring | kubernetes | istio-authz | istio | loki | promtail | jaeger | mesh-host | dashboards | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
+      wasm | wasm-clippy | wasm-tests | envoy | tools | manifests | registry | monitoring | kubernetes | istio-authz | istio | loki | promtail | jaeger | mesh-host | dashboards | cargo-deny | cargo-fuzz | cargo-mutants | shellcheck | wrk) "setup_${piece//-/_}" ;;
       *) fail "no such piece: $piece" ;;
     esac
   done
