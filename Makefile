@@ -100,8 +100,9 @@ lint-workflows: tools shellcheck
 lint-scripts: tools shellcheck
 	@shellcheck --external-sources tools/*.sh .ci/run
 	@test -z "$$(gofmt -l tools/manifests tests/istio tests/mesh/tools | tee /dev/stderr)"
-	@cd tools/manifests && CGO_ENABLED=0 GOWORK=off go vet -trimpath -gcflags=all=-dwarf=false ./... # As it is built.
-	@cd tests/mesh/tools && GOWORK=off go vet ./...
+	@# As setup.sh builds them, so that nothing is compiled twice.
+	@cd tools/manifests && CGO_ENABLED=0 GOWORK=off go vet -trimpath -gcflags=all=-dwarf=false ./...
+	@cd tests/mesh/tools && CGO_ENABLED=0 GOWORK=off go vet -trimpath -gcflags=all=-dwarf=false ./...
 	@echo "shellcheck, gofmt and go vet: the scripts are fine"
 
 # There is no unsafe code of ours, so the address sanitizer would only cost time. What a run learns is kept in the

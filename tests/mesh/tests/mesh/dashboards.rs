@@ -23,7 +23,7 @@ const UNSEEN: [&str; 6] = [
     "sidecar_injection_failure_total",
 ];
 
-/// While it looks, a proxy refuses a configuration and the webhook a resource.
+/// While it looks, a proxy refuses a configuration, one webhook a resource, and the other injects a sidecar.
 pub async fn istiod_answers_what_the_dashboards_ask_of_it(mesh: &mut Mesh) {
     let sidecar = monitoring::discovered_sidecar(NAMESPACE, "load-balancer-0", "load-balancer");
     let scrapes = vec![
@@ -49,6 +49,7 @@ pub async fn istiod_answers_what_the_dashboards_ask_of_it(mesh: &mut Mesh) {
     });
     // In a dry run it does not count.
     mesh.kubectl().try_apply(&mistake.to_string(), &[]).expect_err("the webhook refuses it");
+    mesh.kubectl().run(&["run", "injected", "--image=example.invalid/none", "-n", NAMESPACE, "--dry-run=server"]);
 
     let shipped = dashboards::shipped();
     let asked = shipped.iter().flat_map(|dashboard| dashboards::queries(dashboard, WINDOW));
