@@ -13,7 +13,8 @@ use crate::resources::Resources;
 pub fn validate(arguments: &ValidateArguments) -> Result<bool, Problems> {
     let inputs = Inputs::open(&arguments.input.files)?;
     let mut notices = Notices::default();
-    let (checked, problems) = match inputs.read().and_then(|read| Resources::from_documents(read, &mut notices)) {
+    let read = inputs.read().and_then(|read| if read.is_empty() { Err(nothing().into()) } else { Ok(read) });
+    let (checked, problems) = match read.and_then(|read| Resources::from_documents(read, &mut notices)) {
         Ok(resources) => (resources.wasm_plugins.len(), check(&resources, &mut notices)),
         Err(problems) => (0, problems),
     };
@@ -35,6 +36,12 @@ pub fn validate(arguments: &ValidateArguments) -> Result<bool, Problems> {
         }
     }
     Ok(problems.is_empty())
+}
+
+/// What a pipe gives whose first command failed.
+fn nothing() -> Problem {
+    Problem::new("there is no resource in what was read")
+        .cure("look at what should have written it, or name other files")
 }
 
 fn check(resources: &Resources, notices: &mut Notices) -> Problems {

@@ -110,3 +110,14 @@ fn the_build_for_responses_is_noted_where_no_rule_needs_it() {
     let wrong = with.replace("headers: all", "headers: some");
     assert_eq!(validate(&wrong, &[]).status.code(), Some(1));
 }
+
+/// As when the first command of a pipe has failed: that must not look like health.
+#[test]
+fn nothing_at_all_is_not_valid() {
+    for empty in ["", "---\n", "# a comment\n"] {
+        let output = validate(empty, &[]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{empty:?}: {text}");
+        assert!(text.starts_with("error: there is no resource in what was read"), "{text}");
+    }
+}

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tollgate_mesh::{
     Mesh,
+    istio::GATEWAY_HTTP,
     mesh::{FRIEND, HOST, NAMESPACE, PORT, STRANGER},
     parts, process,
 };
@@ -40,9 +41,11 @@ fn introduce(mesh: &Mesh) {
     println!("\nCall load-balancer as {FRIEND}, which may, and as {STRANGER}, which may not:\n");
     println!("  curl -i -H 'host: {HOST}' http://{friend}/posts/7");
     println!("  curl -i -H 'host: {HOST}' http://{stranger}/posts/7");
+    println!("\nCome in from outside, by the ingress gateway:\n");
+    println!("  curl -i http://{}/posts/7", mesh.gateway.listener(GATEWAY_HTTP));
     println!("\nChange a policy; it is in force at once:\n");
     println!("  kubectl edit wasmplugin rate-limit -n {NAMESPACE}");
-    println!("  kubectl apply -k {}", mesh.manifests().join("overlays/local").display());
+    println!("  kubectl apply -k {}", mesh.manifests().join("overlays/local-bound").display());
     println!("\nLook at load-balancer's proxy, its metrics, and all logs:\n");
     println!("  curl -s http://{}/config_dump | less", mesh.server.admin());
     println!("  curl -s http://{}/stats/prometheus | grep ^tollgate", mesh.server.admin());

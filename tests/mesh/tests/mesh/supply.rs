@@ -101,13 +101,18 @@ pub async fn a_wrong_digest_refuses_or_admits_as_the_fail_strategy_says(mesh: &m
 pub async fn a_refused_configuration_leaves_the_former_one_in_force(mesh: &mut Mesh) {
     mesh.patch("rate-limit", &json!({ "pluginConfig": rules("good") }));
     decided_by(&mesh.server, &mesh.friend, "good").await;
+    // Other tests have had their refusals.
+    let refusals = |log: String| {
+        let lines = log.lines().filter(|line| line.contains("event=configuration_refused"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let former = refusals(mesh.server.log()).len();
     mesh.patch(
         "rate-limit",
         &json!({ "pluginConfig": { "rules": [{ "name": "bad", "limits": [{ "requests": 0, "per": "1m" }] }] } }),
     );
     until("the log says that it was refused", PATIENCE, async || {
-        let log = mesh.server.log();
-        let line = log.lines().find(|line| line.contains("event=configuration_refused"))?;
+        let line = refusals(mesh.server.log()).into_iter().nth(former)?;
         assert!(line.contains("path=rules[0].limits[0].requests"), "{line}");
         Some(())
     })
@@ -119,10 +124,13 @@ pub async fn a_refused_configuration_leaves_the_former_one_in_force(mesh: &mut M
     assert_eq!(allowed(&mesh.server, "good").await, before.map(|before| before + 20));
     // What TollgateConfigRefused goes by: Envoy's own counter, which Istio leaves out unless a sidecar asks for it, and
     // istiod's.
-    let metrics = mesh.server.metrics().await;
-    let refused = |line: &&str| line.contains("rate_limit") && line.contains("_config_fail{") && !line.ends_with(" 0");
-    let of_extensions = |line: &&str| line.starts_with("envoy_extension_config_discovery_http_filter_");
-    assert!(metrics.lines().filter(of_extensions).any(|line| refused(&line)), "{metrics}");
+    let refused = |line: &str| line.contains("rate_limit") && line.contains("_config_fail{") && !line.ends_with(" 0");
+    until("Envoy counts it", PATIENCE, async || {
+        let metrics = mesh.server.metrics().await;
+        let mut lines = metrics.lines();
+        lines.any(|it| it.starts_with("envoy_extension_config_discovery_http_filter_") && refused(it)).then_some(())
+    })
+    .await;
     let rejected = value(&mesh.istiod.metrics().await, "pilot_total_xds_rejects", &[("type", "ecds")]);
     assert!(rejected.is_some_and(|rejected| rejected > 0), "istiod counts it");
     mesh.restore("rate-limit").await;
