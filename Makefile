@@ -41,7 +41,7 @@ test: ## Run every test: native, in wasm under Node, and against real Envoys
 	@$(MAKE) test-integration
 
 .PHONY: test-native
-test-native: tools ## Unit tests, compiled for this machine
+test-native: envoy tools ## Unit tests, compiled for this machine
 	@cargo test --locked --workspace --exclude tollgate-tests --exclude tollgate-mesh
 
 .PHONY: test-wasm
