@@ -354,6 +354,9 @@ fn without_any_plugin_nothing_is_enforced() {
 fn an_authorization_that_opens_when_it_breaks_and_what_is_only_tried_are_said() {
     let facts = cluster(&[("WasmPlugin", "mtls-identity", spec(json!({"failStrategy": "FAIL_OPEN"})))]);
     assert!(said(&facts).contains("failStrategy is FAIL_OPEN"), "{}", said(&facts));
+    let tried = json!({"failStrategy": "FAIL_OPEN", "pluginConfig": {"mode": "shadow", "source": "tls"}});
+    let tried = said(&cluster(&[("WasmPlugin", "mtls-identity", spec(tried))]));
+    assert!(tried.contains("note [fail-strategy]"), "{tried}");
     let mut proxy = captured!("healthy");
     for content in proxy.extensions.values_mut() {
         if let Content::Wasm(wasm) = content {

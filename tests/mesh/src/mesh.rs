@@ -44,6 +44,9 @@ pub const MODULES: [&str; 3] = ["route-metrics", "mtls-identity", "rate-limit"];
 /// The Services' port.
 pub const PORT: u16 = 80;
 
+/// The number among Pods' addresses of one that a test adds.
+const EXTRA: u8 = 6;
+
 /// A running mesh. Dropped, everything ends, the last started first.
 pub struct Mesh {
     /// The workload that is called.
@@ -62,8 +65,8 @@ pub struct Mesh {
     pub registry: Option<Registry>,
     /// Modules over HTTP.
     pub files: Files,
-    _application: Server,
-    _addresses: Addresses,
+    application: Server,
+    addresses: Addresses,
     directory: TempDir,
 }
 
@@ -108,8 +111,8 @@ impl Mesh {
             control_plane,
             registry: Some(registry),
             files,
-            _application: application,
-            _addresses: addresses,
+            application,
+            addresses,
             directory,
         };
         until("a request goes through both sidecars", Duration::from_secs(60), async || {
@@ -138,6 +141,16 @@ impl Mesh {
     /// Applies an overlay of the manifests.
     pub fn apply_overlay(&self, name: &str) {
         self.kubectl().run(&["apply", "-k", &bound(&self.manifests(), name, self.gateway.address())]);
+    }
+
+    /// Runs the Pod of a Deployment beside the others, at an address of its own; its application is that of the others.
+    /// With it goes what stands in for a network: where it listens, and that its Service has it.
+    pub async fn run(&self, namespace: &str, app: &str) -> Pod {
+        let address = self.addresses.pod(EXTRA);
+        let host = format!("{app}.{namespace}.svc.cluster.local");
+        let items = [inbound(namespace, app, address, &self.application), endpoints(namespace, app, &host)];
+        self.kubectl().apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string());
+        Pod::run(self.kubectl(), namespace, app, address, self.directory(), &self.logs()).await
     }
 
     /// Everything that it writes.
@@ -265,45 +278,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What stands in for a Pod's own network: where each proxy listens, and which Pods a Service has. The endpoint
-/// controller takes no loopback addresses; a ServiceEntry with the Service's own name follows the Pods as well.
+/// What stands in for a Pod's own network: where each proxy listens, and which Pods a Service has.
 fn plumbing(application: &Server, server: Ipv4Addr, clients: [(&str, Ipv4Addr); 2]) -> String {
-    let sidecar = |app: &str, spec: Value| {
-        let mut spec = spec;
-        spec["workloadSelector"] = json!({ "labels": { "app": app } });
-        json!({
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "Sidecar",
-            "metadata": { "name": app, "namespace": NAMESPACE },
-            "spec": spec,
-        })
-    };
-    let mut items = vec![
-        sidecar(
-            SERVER,
-            json!({
-                "ingress": [{
-                    "port": { "number": 8080, "protocol": "HTTP", "name": "http" },
-                    "bind": server.to_string(),
-                    "captureMode": "NONE",
-                    "defaultEndpoint": application.address().to_string(),
-                }],
-                "egress": [{ "hosts": ["~/*"] }],
-            }),
-        ),
-        json!({
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": { "name": SERVER, "namespace": NAMESPACE },
-            "spec": {
-                "hosts": [HOST],
-                "location": "MESH_INTERNAL",
-                "resolution": "STATIC",
-                "ports": [{ "number": PORT, "name": "http", "protocol": "HTTP", "targetPort": 8080 }],
-                "workloadSelector": { "labels": { "app": SERVER } },
-            },
-        }),
-    ];
+    let mut items = vec![inbound(NAMESPACE, SERVER, server, application), endpoints(NAMESPACE, SERVER, HOST)];
     for (app, address) in clients {
         let egress = json!({ "egress": [{
             "port": { "number": PORT, "protocol": "HTTP", "name": "http" },
@@ -311,7 +288,48 @@ fn plumbing(application: &Server, server: Ipv4Addr, clients: [(&str, Ipv4Addr); 
             "captureMode": "NONE",
             "hosts": ["./*"],
         }] });
-        items.push(sidecar(app, egress));
+        items.push(sidecar(NAMESPACE, app, egress));
     }
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
+
+fn sidecar(namespace: &str, app: &str, mut spec: Value) -> Value {
+    spec["workloadSelector"] = json!({ "labels": { "app": app } });
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Sidecar",
+        "metadata": { "name": app, "namespace": namespace },
+        "spec": spec,
+    })
+}
+
+/// A proxy that listens for its application on its Pod's address, and calls nobody.
+fn inbound(namespace: &str, app: &str, address: Ipv4Addr, application: &Server) -> Value {
+    let spec = json!({
+        "ingress": [{
+            "port": { "number": 8080, "protocol": "HTTP", "name": "http" },
+            "bind": address.to_string(),
+            "captureMode": "NONE",
+            "defaultEndpoint": application.address().to_string(),
+        }],
+        "egress": [{ "hosts": ["~/*"] }],
+    });
+    sidecar(namespace, app, spec)
+}
+
+/// The endpoint controller takes no loopback addresses; a ServiceEntry with the Service's own name follows the Pods as
+/// well.
+fn endpoints(namespace: &str, app: &str, host: &str) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": { "name": app, "namespace": namespace },
+        "spec": {
+            "hosts": [host],
+            "location": "MESH_INTERNAL",
+            "resolution": "STATIC",
+            "ports": [{ "number": PORT, "name": "http", "protocol": "HTTP", "targetPort": 8080 }],
+            "workloadSelector": { "labels": { "app": app } },
+        },
+    })
 }

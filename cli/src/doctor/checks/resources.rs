@@ -254,6 +254,12 @@ fn plugin_config(facts: &Facts, plugin: &Plugin<'_>, findings: &mut Vec<Finding>
 
 fn fail_strategy(facts: &Facts, plugin: &Plugin<'_>, findings: &mut Vec<Finding>) {
     if plugin.filter == Filter::MtlsIdentity && plugin.resource.spec.fail_strategy == FailStrategy::FailOpen {
+        let mode = plugin.resource.spec.plugin_config.as_ref().and_then(|config| config.get("mode"));
+        if mode.is_some_and(|mode| mode == "shadow") {
+            let note = Finding::note(Check::FailStrategy, "failStrategy is FAIL_OPEN, as it decides nothing yet");
+            findings.push(note.because("without shadow mode it should be FAIL_CLOSE"));
+            return;
+        }
         findings.push(
             Finding::warning(Check::FailStrategy, "failStrategy is FAIL_OPEN")
                 .because("while its module can't be fetched, or has failed, everybody is let in")

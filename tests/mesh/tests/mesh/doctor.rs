@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tollgate_mesh::{
     Mesh, istio,
     mesh::{MODULES, NAMESPACE, call, start_registry},
+    node::Pod,
     parts,
     wait::until,
 };
@@ -104,6 +105,26 @@ pub async fn until_the_gateway_has_trouble(mesh: &Mesh, check: &str, plugin: &st
             .map(|_| ())
     })
     .await;
+}
+
+/// Of a namespace whose filters are in shadow mode: each is in force at this proxy, and its mode is said, but not blamed.
+pub async fn says_that_it_is_only_tried(mesh: &Mesh, pod: &Pod, namespace: &str) {
+    let arguments = ["--admin", &pod.admin().to_string(), "-n", namespace, "--watch", "0"].map(str::to_owned);
+    let output = run(&parts::kubernetes("kubectl"), mesh.kubectl().kubeconfig(), &arguments).await;
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let findings = report["findings"].as_array().expect("a list");
+    let has = |severity: &str, plugin: &str, text: &str| {
+        let id = format!("{namespace}/{plugin}");
+        findings.iter().any(|it| {
+            let what = it["what"].as_str().unwrap_or_default();
+            it["severity"] == severity && it["plugin"] == id.as_str() && what.contains(text)
+        })
+    };
+    assert!(has("note", "mtls-identity", "it is in shadow mode"), "{report:#}");
+    assert!(has("note", "mtls-identity", "FAIL_OPEN"), "{report:#}");
+    assert!(has("note", "rate-limit", "shadow"), "{report:#}");
+    assert!(!findings.iter().any(|it| it["severity"] == "error"), "{report:#}");
 }
 
 async fn until_healthy(mesh: &Mesh) {

@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::{Builder, Runtime};
 use tollgate_mesh::{Mesh, process};
 
+mod adding;
 mod dashboards;
 mod doctor;
 mod gateway;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         policy::enforcement_goes_on_while_the_control_plane_is_away,
         dashboards::istiod_answers_what_the_dashboards_ask_of_it,
         gateway::a_gateway_checks_limits_and_counts_its_clients_and_tells_the_server_who_they_are,
+        adding::one_line_adds_all_filters_in_shadow_and_a_patch_enforces_them,
         supply::modules_are_pulled_by_tag_by_digest_and_over_http,
         supply::a_wrong_digest_refuses_or_admits_as_the_fail_strategy_says,
         supply::a_refused_configuration_leaves_the_former_one_in_force,
