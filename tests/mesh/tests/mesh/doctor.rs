@@ -94,7 +94,7 @@ pub async fn until_the_gateway_is_healthy(mesh: &Mesh) {
         .await;
 }
 
-/// Waits until doctor names a trouble of a plugin at the gateway.
+/// Waits until doctor names a trouble of a plugin at the gateway. What a listener had before it drains for 45 s.
 pub async fn until_the_gateway_has_trouble(mesh: &Mesh, check: &str, plugin: &str) {
     until(&format!("doctor says {check} of {plugin}"), PATIENCE, async || {
         let said = of_the_gateway(mesh).await;
