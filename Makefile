@@ -198,7 +198,7 @@ monitoring: ## Install Prometheus and Alertmanager, with promtool and amtool
 	@$(setup) monitoring
 
 .PHONY: mesh-parts
-mesh-parts: ## Build Kubernetes, Istio and a registry: 15 to 30 minutes, once
+mesh-parts: ## Build Kubernetes, Istio and a registry: 6 to 30 minutes, once
 	@$(setup) registry kubernetes istio mesh-host
 
 .PHONY: setup-wasm
