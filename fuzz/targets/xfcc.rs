@@ -100,7 +100,9 @@ fn check_against_the_reference(value: &[u8]) {
 
     let last = found.as_ref().ok().and_then(|elements| elements.last().copied());
     let own = last.filter(|element| element.hash == Some(HASH));
-    assert_eq!(own_element(value, HASH.as_bytes()).ok(), found.is_ok().then_some(own));
+    // Where the digest stands, but not in the last element, somebody has hidden that.
+    let is_hidden = own.is_none() && value.windows(HASH.len()).any(|part| part == HASH.as_bytes());
+    assert_eq!(own_element(value, HASH.as_bytes()).ok(), (found.is_ok() && !is_hidden).then_some(own));
 }
 
 fn written(by: &str, uri: &str) -> String {
