@@ -384,29 +384,18 @@ mod tests {
     #[test]
     fn each_istio_has_names_of_its_own_for_the_same_plugin() {
         for name in [
-            "extenstions.istio.io/wasmplugin/shop.rate-limit",
-            "extensions.istio.io/wasmplugin/shop.rate-limit",
-            "extensions.istio.io/trafficextension/shop.rate-limit~istio-translated-wasmplugin",
+            "extenstions.istio.io/wasmplugin/shop.rate.limit",
+            "extensions.istio.io/wasmplugin/shop.rate.limit",
+            "extensions.istio.io/wasmplugin/shop.rate.limit~shop/users",
+            "extensions.istio.io/trafficextension/shop.rate.limit~istio-translated-wasmplugin",
         ] {
-            assert_eq!(plugin_of(name).as_deref(), Some("shop/rate-limit"), "{name}");
+            assert_eq!(plugin_of(name).as_deref(), Some("shop/rate.limit"), "{name}");
         }
-        assert_eq!(plugin_of("envoy.filters.http.rbac"), None);
+        assert_eq!(plugin_of("envoy.filters.http.router"), None);
         let mut proxy = Proxy::default();
         proxy.extensions.insert("shop.rate-limit".to_owned(), Content::Placeholder { denies: true });
         let plugins: Vec<_> = proxy.instances().into_iter().map(|instance| instance.plugin).collect();
         assert_eq!(plugins, [Some("shop/rate-limit".to_owned())]);
-    }
-
-    #[test]
-    fn a_filters_name_is_read_in_both_of_istios_spellings() {
-        for name in [
-            "extensions.istio.io/wasmplugin/prod.rate.limit",
-            "extensions.istio.io/trafficextension/prod.rate.limit~istio-translated-wasmplugin",
-            "extensions.istio.io/wasmplugin/prod.rate.limit~prod/users",
-        ] {
-            assert_eq!(plugin_of(name).as_deref(), Some("prod/rate.limit"), "{name}");
-        }
-        assert_eq!(plugin_of("envoy.filters.http.router"), None);
     }
 
     #[test]

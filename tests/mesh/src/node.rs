@@ -145,6 +145,14 @@ impl Pod {
         filters.filter_map(|filter| filter["name"].as_str().map(str::to_owned)).collect()
     }
 
+    /// That the filters whose names contain these are in that chain, in this order.
+    pub async fn assert_order(&self, port: u16, parts: &[&str]) {
+        let chain = self.chain(port).await;
+        let place = |part: &&str| chain.iter().position(|name| name.contains(part));
+        let places: Option<Vec<usize>> = parts.iter().map(place).collect();
+        assert!(places.is_some_and(|places| places.is_sorted()), "not in the order of {parts:?}: {chain:?}");
+    }
+
     /// The configuration of the HTTP connection manager on a port.
     pub async fn connection_manager(&self, port: u16) -> Value {
         let dump = self.admin_json("/config_dump?resource=dynamic_listeners").await;

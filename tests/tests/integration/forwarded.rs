@@ -21,6 +21,9 @@ const CALLER: &str = "spiffe://cluster.local/ns/shop/sa/caller";
 const DIRECT: &str = "spiffe://cluster.local/ns/shop/sa/direct";
 const STRANGER: &str = "spiffe://cluster.local/ns/shop/sa/stranger";
 
+/// The gateway whose certificate has the name that the world knows it by and no URI, so that its element has no `By`.
+const PUBLIC: &str = "sets, by a public name";
+
 /// Room for ten thousand elements.
 const HEADERS_KB: u32 = 4096;
 
@@ -53,8 +56,9 @@ struct Mesh {
 }
 
 /// What a gateway does with the header, and which of the sidecar's listeners is behind it.
-const GATEWAYS: [(&str, &str, &str); 7] = [
+const GATEWAYS: [(&str, &str, &str); 8] = [
     ("sets", "SANITIZE_SET", "forwarded"),
+    (PUBLIC, "SANITIZE_SET", "forwarded"),
     ("appends", "APPEND_FORWARD", "forwarded"),
     ("removes", "SANITIZE", "forwarded"),
     ("forwards", "FORWARD_ONLY", "forwarded"),
@@ -91,8 +95,13 @@ impl Mesh {
             behind
         };
         let (gateway, edge) = (authority.issue(&[GATEWAY]), authority.issue(&[EDGE]));
-        let tls = || authority.server(&gateway, false, true);
-        let listeners = GATEWAYS.map(|(name, forward, to)| listener(name, vec![], forward, tls(), to));
+        let public = authority.issue_so(&[], |params| {
+            params.subject_alt_names.push(SanType::DnsName("shop.example.com".try_into().expect("ASCII")));
+        });
+        let listeners = GATEWAYS.map(|(name, forward, to)| {
+            let own = if name == PUBLIC { &public } else { &gateway };
+            listener(name, vec![], forward, authority.server(own, false, true), to)
+        });
         let clusters = ["forwarded", "both", "two"].map(|name| behind(&sidecar, name, &gateway)).to_vec();
         let gateways = Envoy::start(binary, 1, &bootstrap(&listeners, clusters)).await;
 
@@ -155,6 +164,11 @@ async fn the_caller_of_a_listed_gateway_is_who_the_gateway_verified() {
             ("sets", Some(&caller), "", caller_is_known()),
             ("appends", Some(&caller), "", caller_is_known()),
             ("sets", Some(&direct), "", Ok(DIRECT.to_owned())),
+            (PUBLIC, Some(&caller), "", caller_is_known()),
+            (PUBLIC, Some(&caller), &claim, caller_is_known()),
+            (PUBLIC, Some(&stranger), &claim, denied("not_allowed")),
+            (PUBLIC, Some(&gateway), &claim, denied("not_allowed")),
+            (PUBLIC, None, &claim, denied("no_forwarded_identity")),
             ("sets", Some(&stranger), "", denied("not_allowed")),
             ("appends", Some(&stranger), "", denied("not_allowed")),
             ("sets", Some(&foreign), "", denied("foreign_trust_domain")),
@@ -267,6 +281,7 @@ async fn nobody_writes_itself_another_name() {
             };
             for (at, leaf, reason) in [
                 ("sets", &stranger, "not_allowed"),
+                (PUBLIC, &stranger, "not_allowed"),
                 ("appends", &stranger, "bad_forwarded_identity"),
                 ("removes", &stranger, "no_forwarded_identity"),
                 ("edge", &stranger, "not_allowed"),
@@ -347,7 +362,7 @@ async fn no_certificate_says_more_than_one_name() {
         // A quote that a client leaves open may be closed by its own certificate.
         let open = xfcc(&format!("By={GATEWAY};Hash={};Subject=\"", "a".repeat(64)));
         for (what, leaf) in hostile(&mesh.authority) {
-            for at in ["sets", "appends", "sets, for both", "edge", "tls", "both", "forwarded"] {
+            for at in ["sets", PUBLIC, "appends", "sets, for both", "edge", "tls", "both", "forwarded"] {
                 for headers in [&b""[..], &open] {
                     let called = mesh.call(at, Some(&leaf), headers).await;
                     let Err((status, reason)) = called else {

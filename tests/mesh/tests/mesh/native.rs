@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use tollgate_mesh::{
     Mesh,
-    mesh::{Caller, MODULES, NAMESPACE, SERVER, call},
+    mesh::{Caller, NAMESPACE, SERVER, call},
     wait::until,
 };
 use tollgate_tests::{artifacts, tokens};
@@ -163,12 +163,8 @@ pub async fn tokens_that_istio_verifies_decide_and_are_limited_by_their_claims(m
         (ask(&mesh.friend, &bearer("warmup", "reader")).await? == 429).then_some(())
     })
     .await;
-    let chain = mesh.server.chain(8080).await;
-    let at =
-        |part: &str| chain.iter().position(|name| name.contains(part)).unwrap_or_else(|| panic!("{part}: {chain:?}"));
-    let [metrics, identity, limit] = MODULES.map(at);
-    let native = at("jwt_authn");
-    assert!(metrics < native && native < identity && identity < limit, "{chain:?}");
+    let order = ["route-metrics", "jwt_authn", "mtls-identity", "rate-limit"];
+    mesh.server.assert_order(8080, &order).await;
 
     let counted =
         async |name: &str, labels: &[(&str, &str)]| value(&mesh.server.metrics().await, name, labels).unwrap_or(0);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tollgate_mesh::{
     Mesh,
-    mesh::{HOST, MODULES, NAMESPACE, SERVER, call},
+    mesh::{HOST, NAMESPACE, SERVER, call},
     wait::until,
 };
 
@@ -257,12 +257,8 @@ pub async fn an_authorization_policy_stands_between_identity_and_limits(mesh: &m
         (answer.status == 403 && answer.body.starts_with(b"RBAC")).then_some(())
     })
     .await;
-    let chain = mesh.server.chain(8080).await;
-    let at =
-        |part: &str| chain.iter().position(|name| name.contains(part)).unwrap_or_else(|| panic!("{part}: {chain:?}"));
-    let [metrics, identity, limit] = MODULES.map(at);
-    let native = at("envoy.filters.http.rbac");
-    assert!(metrics < identity && identity < native && native < limit, "{chain:?}");
+    let order = ["route-metrics", "mtls-identity", "envoy.filters.http.rbac", "rate-limit"];
+    mesh.server.assert_order(8080, &order).await;
 
     let allowed = async || {
         let metrics = mesh.server.metrics().await;
