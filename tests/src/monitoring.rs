@@ -94,7 +94,7 @@ pub fn discovered_sidecar(namespace: &str, pod: &str, app: &str) -> Value {
         "__meta_kubernetes_pod_name": pod,
         "__meta_kubernetes_pod_phase": "Running",
         "__meta_kubernetes_pod_label_app": app,
-        "__meta_kubernetes_pod_labelpresent_security_istio_io_tlsMode": "true",
+        "__meta_kubernetes_pod_labelpresent_service_istio_io_canonical_name": "true",
         "__meta_kubernetes_pod_container_port_name": "http-envoy-prom",
     })
 }

@@ -33,10 +33,14 @@ pub fn patch(facts: &Facts, kind: &str, id: &str, spec: &Value) -> String {
     format!("{} patch {kind} {name} -n {namespace} --type=merge -p {}", kubectl(facts), quoted(&patch.to_string()))
 }
 
-/// Has Istio's agent fetch a module again, which it does not by itself.
+/// Has Istio's agent fetch a module again, which it does not by itself. Before 1.30 istiod passes on a change of spec, or of
+/// a resource with a label or annotation of `istio.io` (`pilot/pkg/bootstrap/config_compare.go`).
 pub fn fetch_again(facts: &Facts, id: &str) -> String {
     let (namespace, name) = id.split_once('/').unwrap_or(("default", id));
-    format!("{} annotate wasmplugin {name} -n {namespace} --overwrite fetch=$(date +%s)", kubectl(facts))
+    format!(
+        "{} annotate wasmplugin {name} -n {namespace} --overwrite tollgate.istio.io/fetch=$(date +%s)",
+        kubectl(facts)
+    )
 }
 
 /// Reads a proxy's log.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::proxy::Proxy;
 use super::series::Series;
+use crate::mesh::plugins::filter_of;
 use crate::problem::{Origin, Problem};
 use crate::resources::{Resource, Resources, wasm_plugin::WasmPluginSpec};
 use crate::schema::Filter;
@@ -31,11 +32,19 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The plugins that are to be in force and are Tollgate's.
+    /// The plugins that are to be in force and are Tollgate's: by the last name of their urls, else by their own.
     pub fn plugins(&self) -> impl Iterator<Item = Plugin<'_>> {
         let resources = self.wanted.iter().flat_map(|wanted| &wanted.resources.wasm_plugins);
-        resources
-            .filter_map(|resource| Some(Plugin { filter: crate::mesh::plugins::filter_of(&resource.spec)?, resource }))
+        resources.filter_map(|resource| {
+            let by_name = || Filter::of_module(&resource.meta.name);
+            Some(Plugin { filter: filter_of(&resource.spec).or_else(by_name)?, resource })
+        })
+    }
+
+    /// The others.
+    pub fn foreign_plugins(&self) -> impl Iterator<Item = &Resource<WasmPluginSpec>> {
+        let resources = self.wanted.iter().flat_map(|wanted| &wanted.resources.wasm_plugins);
+        resources.filter(|resource| !self.plugins().any(|plugin| std::ptr::eq(plugin.resource, *resource)))
     }
 }
 

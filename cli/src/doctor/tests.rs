@@ -7,7 +7,7 @@ use super::checks::all;
 use super::collect::cluster::{add, pod};
 use super::facts::{Build, Facts, Looks, Source, Unseen, Wanted};
 use super::finding::{Check, Finding, Severity};
-use super::proxy::{Content, Proxy, Role};
+use super::proxy::{Content, Listener, Proxy, Role};
 use super::report;
 use super::series::{Counters, Series};
 use crate::problem::Problem;
@@ -252,8 +252,9 @@ fn rules_that_meet_nothing_are_told_from_rules_that_meet_little() {
         let rules = findings.into_iter().filter(|finding| finding.check == Check::Rules);
         rules.map(|finding| (finding.severity, finding.what)).collect::<Vec<_>>()
     };
-    let never = "no rule has ever met a request, while 7 met none and are not limited".to_owned();
-    assert_eq!(of(7, 0), [(Severity::Error, never)]);
+    let never = "no rule has ever met a request, while 20 met none and are not limited".to_owned();
+    assert_eq!(of(20, 0), [(Severity::Error, never)]);
+    assert_eq!(of(19, 0), [(Severity::Note, "19 requests met no rule and are not limited".to_owned())]);
     assert_eq!(of(7, 1), [(Severity::Note, "7 requests met no rule and are not limited".to_owned())]);
     assert_eq!(of(0, 0), []);
 }
@@ -266,7 +267,7 @@ fn labels_in_names_hide_whether_a_configuration_is_in_force() {
     let text = said(&with(Facts::default(), [proxy]));
     assert!(text.contains("labels are left in the names of metrics: filter___rate_limit"), "{text}");
     assert!(text.contains("whether its configuration is in force is unknown without stats tags"), "{text}");
-    assert!(text.contains("istio/components/sidecar"), "{text}");
+    assert!(text.contains("istio/components/stats-tags"), "{text}");
 }
 
 #[test]
@@ -311,8 +312,77 @@ fn a_plugin_that_has_not_arrived_is_an_error_where_it_has_a_place_and_a_note_whe
     let text = said(&with(rate_limit(ports), [proxy.clone()]));
     assert!(text.contains("the proxy listens on none of the ports that spec.match names"), "{text}");
     proxy.listeners.clear();
-    let findings = all(&with(cluster(&[]), [proxy]));
+    let text = said(&with(cluster(&[]), [proxy.clone()]));
+    assert!(text.contains("warning [delivery] titanium-prod/rate-limit"), "{text}");
+    assert!(text.contains("though the Service titanium-prod/load-balancer leads there"), "{text}");
+    let mut facts = with(cluster(&[]), [proxy]);
+    facts.wanted.as_mut().unwrap().resources.services.clear();
+    let findings = all(&facts);
     assert!(!findings.iter().any(Finding::is_trouble), "{findings:#?}");
+}
+
+#[test]
+fn a_filter_that_was_delivered_and_is_in_no_requests_way_is_an_error() {
+    let mut proxy = captured!("healthy");
+    let former = proxy.listeners[0].clone();
+    proxy.listeners[0].chains[0].filters.retain(|name| !name.contains("rate-limit"));
+    let text = said(&with(cluster(&[]), [proxy.clone()]));
+    assert!(text.contains("it was delivered, and no listener of the proxy has it"), "{text}");
+    proxy.listeners.push(Listener { active: false, ..former });
+    let text = said(&with(cluster(&[]), [proxy.clone()]));
+    assert!(text.contains("the listener that has it takes no connections yet"), "{text}");
+    // One that was removed goes when its last connection does.
+    let mut facts = with(cluster(&[]), [proxy]);
+    facts.wanted.as_mut().unwrap().resources.wasm_plugins.retain(|plugin| plugin.meta.name != "rate-limit");
+    assert!(!all(&facts).iter().any(Finding::is_trouble), "{}", said(&facts));
+}
+
+#[test]
+fn a_port_that_is_not_called_http_has_no_filters() {
+    let mut proxy = captured!("healthy");
+    proxy.listeners[0].chains[0].port = None;
+    proxy.listeners[0].http_ports.clear();
+    proxy.listeners[0].tcp_ports = vec![8080];
+    insta::assert_snapshot!(said(&with(cluster(&[]), [proxy.clone()])));
+    // What has HTTP as well may have a database beside it.
+    proxy.listeners[0].http_ports = vec![9000];
+    assert!(!all(&with(cluster(&[]), [proxy])).iter().any(Finding::is_trouble));
+}
+
+#[test]
+fn what_an_authorization_policy_denies_need_not_reach_the_limits() {
+    let text = include_str!("testdata/healthy/metrics.txt");
+    let allowed = "tollgate_identity_total{rule=\"callers\",decision=\"allowed\"";
+    let counted = "tollgate_requests_total{route=\"post\",method=\"GET\",response_code=\"403\"";
+    let mut proxy = grown(captured!("healthy"), text, &[(allowed, 20), (counted, 20)]);
+    assert!(said(&with(Facts::default(), [proxy.clone()])).contains("it saw 0 of at least 20 requests"));
+    let filters = &mut proxy.listeners[0].chains[0].filters;
+    let limit = filters.iter().position(|name| name.contains("rate-limit")).unwrap();
+    filters.insert(limit, "envoy.filters.http.rbac".to_owned());
+    let findings = all(&with(Facts::default(), [proxy]));
+    assert!(!findings.iter().any(Finding::is_trouble), "{findings:#?}");
+}
+
+#[test]
+fn a_plugin_is_known_by_its_name_where_its_image_has_another() {
+    let renamed =
+        json!({"url": "oci://registry.example.com/team/limiter:1", "selector": {"matchLabels": {"app": "x"}}});
+    let text = said(&rate_limit(renamed.clone()));
+    assert!(text.contains("error [selector] titanium-prod/rate-limit"), "{text}");
+    let both = json!({"metadata": {"name": "limiter"}, "spec": renamed});
+    let text = said(&cluster(&[("WasmPlugin", "rate-limit", both)]));
+    assert!(text.contains("not looked at, being none of Tollgate's by url or name: titanium-prod/limiter"), "{text}");
+}
+
+#[test]
+fn a_native_sidecar_that_runs_before_its_pod_does_is_looked_at() {
+    let waits = |state: &str| {
+        let status = json!([{"name": "istio-proxy", "ready": false, "state": {state: {}}}]);
+        let status = json!({"status": {"phase": "Pending", "initContainerStatuses": status}});
+        cluster(&[("Pod", "load-balancer", status)])
+    };
+    assert!(said(&waits("running")).contains("the proxy is not ready in titanium-prod/load-balancer-"));
+    assert!(said(&waits("waiting")).contains("none of the 1 pods that it selects runs"));
 }
 
 #[test]

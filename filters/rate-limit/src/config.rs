@@ -186,15 +186,22 @@ config_struct! {
 }
 
 impl RuleConfig {
-    /// What one of `replicas` proxies admits in an hour in the long run, by the limit that admits least; rounded down.
+    /// How many requests one of `replicas` proxies admits in an hour in the long run, by the limit that admits least;
+    /// rounded down. `None` where requests cost different amounts.
     #[must_use]
-    pub fn requests_an_hour(limits: &[LimitConfig], replicas: u64) -> u64 {
+    pub fn requests_an_hour(&self, replicas: u64) -> Option<u64> {
         const HOUR: u128 = 3_600_000_000_000;
+        let cost = match &self.cost {
+            None => 1,
+            Some(CostConfig::Fixed(cost)) => cost.get().into(),
+            Some(CostConfig::Header(_) | CostConfig::Response(_)) => return None,
+        };
         let of_limit = |limit: &Limit| {
             let requests = u128::from(limit.requests.get()).saturating_mul(HOUR);
-            requests.checked_div(limit.per.as_nanos().into()).and_then(|requests| u64::try_from(requests).ok())
+            let nanos = u128::from(limit.per.as_nanos()).saturating_mul(cost);
+            requests.checked_div(nanos).and_then(|requests| u64::try_from(requests).ok())
         };
-        Self::limits_of_one(limits, replicas).iter().filter_map(of_limit).min().unwrap_or(u64::MAX)
+        Some(Self::limits_of_one(&self.limits, replicas).iter().filter_map(of_limit).min().unwrap_or(u64::MAX))
     }
 
     /// The limits that one of `replicas` proxies enforces.

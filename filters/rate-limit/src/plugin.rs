@@ -74,8 +74,9 @@ impl Rule {
         let of_rule = |metric| stat_name(metric, &[("rule", name)]);
         if !is_keyed {
             // How full it is, is then a matter of the rate that it allows.
-            let capacity = RuleConfig::requests_an_hour(&config.limits, replicas);
-            Gauge::define(&of_rule("tollgate_rate_limit_capacity")).record(capacity);
+            if let Some(capacity) = config.requests_an_hour(replicas) {
+                Gauge::define(&of_rule("tollgate_rate_limit_capacity")).record(capacity);
+            }
         }
         let counters = Counters {
             allowed: counter("allowed"),

@@ -10,8 +10,8 @@ use tollgate::{
 /// Fits a sidecar of 256 MiB many times over: a series is a counter and a share of a histogram.
 const DEFAULT_SERIES: usize = 500;
 const MOST_SERIES: u64 = 100_000;
-/// Five classes of status, one for none, and two of them turned away by Tollgate.
-const SERIES_OF_A_ROUTE: usize = 8;
+/// Five classes of status, one for none, two of them turned away by Tollgate, and six statuses of gRPC.
+const SERIES_OF_A_ROUTE: usize = 14;
 const LEAST_COARSE_SERIES: usize = 64;
 
 config_struct! {

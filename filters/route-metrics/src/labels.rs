@@ -9,6 +9,13 @@ pub const OTHER: &str = "__other__";
 /// What a label says that does not apply.
 pub const NONE: &str = "-";
 
+/// Whether a gRPC status says that the server failed: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
+/// DATA_LOSS. What else is not OK is the caller's doing, or a refusal.
+#[must_use]
+pub const fn is_servers_fault(grpc_status: u8) -> bool {
+    matches!(grpc_status, 2 | 4 | 12 | 13 | 14 | 15)
+}
+
 /// The values of one series of `tollgate_requests_total`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels<'a> {

@@ -47,11 +47,12 @@ struct Peer {
 }
 
 impl Coarse for Key {
-    /// Its route, its class of status and what was decided.
+    /// Its route, its class of status, a gRPC status that is the server's fault, and what was decided.
     fn coarse(&self) -> Self {
         let class = self.code.checked_div(100).unwrap_or_default().saturating_mul(100);
         let peer = Peer { source: NO_NUMBER, ..self.peer };
-        let (method, flags, grpc_status) = (OTHER, 0, None);
+        let grpc_status = self.grpc_status.filter(|status| labels::is_servers_fault(*status));
+        let (method, flags) = (OTHER, 0);
         Self { code: class, method, flags, grpc_status, peer, destination: NO_NUMBER, coarse: true, ..*self }
     }
 }
@@ -202,7 +203,7 @@ impl Observer {
             method: key.method,
             response_code: &labels::response_code(key.code, key.coarse),
             response_flags: &other_if_coarse(labels::response_flags(key.flags)),
-            grpc_status: &other_if_coarse(key.grpc_status.map_or_else(|| NONE.to_owned(), |status| status.to_string())),
+            grpc_status: &key.grpc_status.map_or_else(|| other_if_coarse(NONE.to_owned()), |status| status.to_string()),
             decision: key.decision.as_str(),
             source_workload: &workload,
             source_principal: &principal,

@@ -74,10 +74,15 @@ fn operator(istiod: Ipv4Addr, insecure_registries: &str) -> Value {
 
 /// What `istio/components/sidecar` annotates Pods with.
 fn sidecar_annotations() -> Value {
-    let file = artifacts::project().join("istio/components/sidecar/pod-template.yaml");
-    let text = std::fs::read_to_string(file).expect("readable");
-    let template: Value = serde_saphyr::from_str(&text).expect("YAML");
-    template["spec"]["template"]["metadata"]["annotations"].clone()
+    let mut annotations = serde_json::Map::new();
+    for component in ["stats-tags", "sidecar"] {
+        let file = artifacts::project().join("istio/components").join(component).join("pod-template.yaml");
+        let text = std::fs::read_to_string(file).expect("readable");
+        let template: Value = serde_saphyr::from_str(&text).expect("YAML");
+        annotations
+            .extend(template["spec"]["template"]["metadata"]["annotations"].as_object().expect("an object").clone());
+    }
+    Value::Object(annotations)
 }
 
 impl Istiod {

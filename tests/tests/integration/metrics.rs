@@ -253,9 +253,14 @@ async fn what_is_left_out_is_neither_a_label_nor_a_metric() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn series_are_bounded_and_what_is_over_is_counted() {
-    let config = json!({"maxSeries": 3});
-    let listener = Listener::new("in", [Plugin::new("route-metrics", config).filter()]);
-    let mut envoy = Envoy::start(&artifacts::newest_envoy(), 1, &bootstrap(&[listener], vec![])).await;
+    let of = |name: &str, series: u32| {
+        let plugin = Plugin::new("route-metrics", json!({ "maxSeries": series })).named(name).root_id(name);
+        Listener::new(name, [plugin.filter()])
+    };
+    // Where nobody listens, Envoy says UNAVAILABLE to gRPC.
+    let nowhere = vec![config::cluster("nowhere", SocketAddr::from(([127, 0, 0, 1], 1)))];
+    let listeners = [of("in", 3), of("dead", 1).to_cluster("nowhere")];
+    let mut envoy = Envoy::start(&artifacts::newest_envoy(), 1, &bootstrap(&listeners, nowhere)).await;
     let mut connection = Connection::open(envoy.address("in")).await.expect("connects");
     for _ in 0..2 {
         for method in ["GET", "PUT", "POST", "PATCH", "DELETE", "PURGE"] {
@@ -270,6 +275,16 @@ async fn series_are_bounded_and_what_is_over_is_counted() {
     assert_eq!(total(&shared).await, 6);
     assert_eq!(total(&[("method", "GET")]).await, 2);
     assert_eq!(envoy.total("tollgate_series_dropped_total", &[("filter", "route_metrics")]).await, 6);
+
+    // So is a gRPC server that fails: its HTTP status is 200.
+    let mut connection = Connection::open(envoy.address("dead")).await.expect("connects");
+    for method in ["POST", "PUT", "PATCH"] {
+        let request = Request::builder().method(method).uri("/a.B/C").header("content-type", "application/grpc");
+        let request = request.header("host", "tollgate.test").body(Empty::<Bytes>::new()).expect("a request");
+        assert_eq!(connection.send(request).await.expect("answers").status, 200);
+    }
+    envoy.wait_until("all is counted", async || total(&[]).await == 15).await;
+    assert_eq!(total(&[shared[0], shared[1], shared[2], shared[3], ("grpc_status", "14")]).await, 2);
     envoy.assert_sound().await;
 }
 

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models import dashboard
 
-from .layout import Place, Section, across, compose, label, metrics_source
+from .layout import Place, Section, across, compose, label, metrics_source, seen_by
 from .panels import GREEN, ORANGE, RED, Column, Limit, Query, bars, figure, lines, rows
 from .promql import PROXIES, grown, or_zero_of, per_second, selector, share, some_of
 
@@ -17,8 +17,8 @@ CONFIG = "tollgate_config_info"
 DROPPED = "tollgate_series_dropped_total"
 EXPIRY = "tollgate_peer_certificate_expiry_timestamp_seconds"
 
-# Counted once, where the request arrives; a route's zero series has no direction yet.
-ARRIVING = f'{PROXIES},direction!="outbound"'
+# Counted once, where the reader looks.
+SEEN = f'{PROXIES},direction=~"$direction"'
 RULES = 'rule!~"__.*"'
 CALLER = "source_workload, destination_service, route"
 
@@ -33,6 +33,7 @@ def decisions() -> dashboard.Dashboard:
             label("namespace", "namespace", CONFIG, "Namespace"),
             label("app", "app", f'{CONFIG}{{namespace=~"$namespace"}}', "Workload"),
             label("pod", "pod", f'{CONFIG}{{namespace=~"$namespace",app=~"$app"}}', "Proxy"),
+            seen_by(),
         ],
         [_glance(), _outcome(), _limits(), _identity(), _configuration(), _health()],
     )
@@ -99,10 +100,10 @@ def _glance() -> Section:
 
 
 def _outcome() -> Section:
-    by_route = per_second(REQUESTS, ARRIVING, "route")
-    turned_away = per_second(REQUESTS, ARRIVING, "route", 'decision=~"limited|denied"')
-    everything = grown(REQUESTS, ARRIVING, CALLER)
-    away = grown(REQUESTS, ARRIVING, CALLER, 'decision=~"limited|denied"')
+    by_route = per_second(REQUESTS, SEEN, "route")
+    turned_away = per_second(REQUESTS, SEEN, "route", 'decision=~"limited|denied"')
+    everything = grown(REQUESTS, SEEN, CALLER)
+    away = grown(REQUESTS, SEEN, CALLER, 'decision=~"limited|denied"')
     return Section(
         "What becomes of requests",
         9,
@@ -112,7 +113,7 @@ def _outcome() -> Section:
                     "Decisions",
                     "reqps",
                     "All requests, by what Tollgate made of them. What rules in shadow mode would do is further down.",
-                    Query(per_second(REQUESTS, ARRIVING, "decision"), "{{decision}}"),
+                    Query(per_second(REQUESTS, SEEN, "decision"), "{{decision}}"),
                     stacked=True,
                 ),
                 8,
@@ -122,7 +123,7 @@ def _outcome() -> Section:
                     "Decisions by route",
                     "reqps",
                     "The same for each route.",
-                    Query(per_second(REQUESTS, ARRIVING, "route, decision"), "{{route}}: {{decision}}"),
+                    Query(per_second(REQUESTS, SEEN, "route, decision"), "{{route}}: {{decision}}"),
                 ),
                 8,
             ),
@@ -143,8 +144,8 @@ def _outcome() -> Section:
                     "service account in the certificate.",
                     [
                         Query(f"{everything} > 0"),
-                        Query(some_of(grown(REQUESTS, ARRIVING, CALLER, 'decision="limited"'), everything)),
-                        Query(some_of(grown(REQUESTS, ARRIVING, CALLER, 'decision="denied"'), everything)),
+                        Query(some_of(grown(REQUESTS, SEEN, CALLER, 'decision="limited"'), everything)),
+                        Query(some_of(grown(REQUESTS, SEEN, CALLER, 'decision="denied"'), everything)),
                         Query(f"({some_of(away, everything)}) / {everything}"),
                     ],
                     [
@@ -237,7 +238,7 @@ def _limits() -> Section:
 
 def _identity() -> Section:
     by_rule = per_second(IDENTITY, PROXIES, "rule")
-    seen = grown(REQUESTS, ARRIVING, "source_principal")
+    seen = grown(REQUESTS, SEEN, "source_principal")
     return Section(
         "Identity",
         9,
@@ -292,8 +293,8 @@ def _identity() -> Section:
                     "Whom a rule in shadow mode would deny is in the log: the dashboard Requests one by one.",
                     [
                         Query(f"{seen} > 0"),
-                        Query(some_of(grown(REQUESTS, ARRIVING, "source_principal", 'decision="denied"'), seen)),
-                        Query(some_of(grown(REQUESTS, ARRIVING, "source_principal", 'decision="limited"'), seen)),
+                        Query(some_of(grown(REQUESTS, SEEN, "source_principal", 'decision="denied"'), seen)),
+                        Query(some_of(grown(REQUESTS, SEEN, "source_principal", 'decision="limited"'), seen)),
                     ],
                     [
                         Column("source_principal", "Identity"),

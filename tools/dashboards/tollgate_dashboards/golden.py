@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models import dashboard
 
-from .layout import Place, Section, across, choice, compose, label, metrics_source
+from .layout import Place, Section, across, compose, label, metrics_source, seen_by
 from .panels import ORANGE, RED, Column, Limit, Query, figure, heat, lines, rows
 from .promql import CHOSEN, UNDER_WAY, WHOLE, WINDOW, grown, per_second, quantile, selector, share, some_of
 
@@ -19,6 +19,10 @@ SERVER_ERRORS = 'response_code=~"5..",decision!~"limited|denied"'
 GRPC_ERRORS = 'grpc_status=~"2|4|12|13|14|15"'
 # Of a route's requests, one in a thousand may fail within 30 days.
 BUDGET = 0.001
+# A flood that is limited must not make the failures of the rest look rare, nor its answers them quick.
+SERVED = 'decision!~"limited|denied"'
+# WebSockets end when nobody wants them any more.
+TIMED = 'response_code!~"101|403|429"'
 CALLER_ERRORS = 'response_code=~"4.."'
 TURNED_AWAY = 'decision=~"limited|denied"'
 SIDECAR = 'namespace=~"$namespace",container="istio-proxy"'
@@ -40,12 +44,7 @@ def golden_signals() -> dashboard.Dashboard:
                 f'{REQUESTS}{{namespace=~"$namespace",destination_service=~"$destination_service"}}',
                 "Route",
             ),
-            # A route that nobody has called yet has a series of zero, whose direction is unknown.
-            choice(
-                "direction",
-                "Seen",
-                [("by the callee", "inbound|unspecified|unknown"), ("by the caller", "outbound|unknown")],
-            ),
+            seen_by(),
         ],
         [_glance(), _latency(), _traffic(), _errors(), _saturation(), _sizes()],
     )
@@ -66,8 +65,8 @@ def _glance() -> Section:
         figure(
             "Failed",
             "percentunit",
-            "Share of requests that got a 5xx, or a status of gRPC that is the server's fault. What Tollgate turns away is none.",
-            Query(share(_failed("rate", WINDOW), everything)),
+            "Share of the requests that Tollgate let pass which got a 5xx, or a status of gRPC that is the server's fault.",
+            Query(share(_failed("rate", WINDOW), per_second(REQUESTS, CHOSEN, extra=SERVED))),
             [Limit(0.001, ORANGE), Limit(0.01, RED)],
             decimals=2,
         ),
@@ -90,8 +89,8 @@ def _glance() -> Section:
         figure(
             "P95 latency",
             "ms",
-            "19 of 20 requests were answered faster than this, filters and waiting included.",
-            Query(quantile(0.95, DURATION, CHOSEN)),
+            "19 of 20 requests were answered faster than this, filters and waiting included. 403, 429 and WebSockets do not count.",
+            Query(quantile(0.95, DURATION, CHOSEN, extra=TIMED)),
             [Limit(500, ORANGE), Limit(2500, RED)],
         ),
         figure(
@@ -111,10 +110,10 @@ def _latency() -> Section:
             "How long requests take",
             "ms",
             "From the request's first byte to the response's last. P50 rises when everything is slower; P99 alone rises "
-            "when some requests wait, for a lock, a connection or a cold replica.",
-            Query(quantile(0.5, DURATION, CHOSEN), "P50"),
-            Query(quantile(0.95, DURATION, CHOSEN), "P95"),
-            Query(quantile(0.99, DURATION, CHOSEN), "P99"),
+            "when some requests wait, for a lock, a connection or a cold replica. 403, 429 and WebSockets do not count.",
+            Query(quantile(0.5, DURATION, CHOSEN, extra=TIMED), "P50"),
+            Query(quantile(0.95, DURATION, CHOSEN, extra=TIMED), "P95"),
+            Query(quantile(0.99, DURATION, CHOSEN, extra=TIMED), "P99"),
             runbooks=["TollgateLatencyP95High", "TollgateLatencyP99High"],
         ),
         heat(
@@ -128,13 +127,13 @@ def _latency() -> Section:
             "P95 by route",
             "ms",
             "Which route is slow.",
-            Query(quantile(0.95, DURATION, CHOSEN, "route"), "{{route}}"),
+            Query(quantile(0.95, DURATION, CHOSEN, "route", TIMED), "{{route}}"),
         ),
         lines(
             "P95 by service",
             "ms",
             "Which service is slow. Callees answer for their callers' time: the innermost service that rises is the cause.",
-            Query(quantile(0.95, DURATION, CHOSEN, "destination_service"), "{{destination_service}}"),
+            Query(quantile(0.95, DURATION, CHOSEN, "destination_service", TIMED), "{{destination_service}}"),
         ),
         per_line=2,
     )
@@ -167,19 +166,20 @@ def _traffic() -> Section:
 
 
 def _burn(window: str) -> str:
-    chosen = 'namespace=~"$namespace",destination_service=~"$destination_service",route=~"$route"'
-    return f"max by (route) (route:tollgate_errors:ratio_rate{window}{{{chosen}}}) / {BUDGET}"
+    return f"max by (route) (route:tollgate_errors:ratio_rate{window}{{{CHOSEN}}}) / {BUDGET}"
 
 
 def _errors() -> Section:
     by_route = per_second(REQUESTS, CHOSEN, "route")
+    served_by_route = per_second(REQUESTS, CHOSEN, "route", SERVED)
     code_class = f'label_replace({per_second(REQUESTS, CHOSEN, "response_code")}, "class", "${{1}}xx", "response_code", "(.)..")'
     described = f'sum by (class) (label_replace({code_class}, "class", "none", "response_code", "0"))'
     unusual = per_second(REQUESTS, CHOSEN, "response_code, response_flags", 'response_code!~"2.."')
     label_of_none = f'label_replace(0 * {per_second(REQUESTS, CHOSEN)}, "response_code", "none", "", "")'
     counted = grown(REQUESTS, CHOSEN, BY_ROUTE)
     failed = _failed("increase", WHOLE, BY_ROUTE)
-    spread = grown(f"{DURATION}_bucket", CHOSEN, f"le, {BY_ROUTE}")
+    served = grown(REQUESTS, CHOSEN, BY_ROUTE, SERVED)
+    spread = grown(f"{DURATION}_bucket", CHOSEN, f"le, {BY_ROUTE}", TIMED)
     return Section(
         "Errors",
         9,
@@ -198,8 +198,9 @@ def _errors() -> Section:
                 lines(
                     "Failing share by route",
                     "percentunit",
-                    "5xx, and gRPC statuses that are the server's fault, as a share of the route's requests. The dashed line is 1 percent.",
-                    Query(share(_failed("rate", WINDOW, "route"), by_route), "{{route}}"),
+                    "5xx, and gRPC statuses that are the server's fault, of the requests that Tollgate let pass. The dashed line is 1 "
+                    "percent.",
+                    Query(share(_failed("rate", WINDOW, "route"), served_by_route), "{{route}}"),
                     limits=[Limit(0.01, RED)],
                 ),
                 8,
@@ -227,7 +228,7 @@ def _errors() -> Section:
                         Query(f"{counted} > 0"),
                         Query(some_of(grown(REQUESTS, CHOSEN, BY_ROUTE, CALLER_ERRORS), counted)),
                         Query(some_of(failed, counted)),
-                        Query(f"({some_of(failed, counted)}) / {counted}"),
+                        Query(f"({some_of(failed, served)}) / {served}"),
                         Query(f"histogram_quantile(0.95, {spread}) and {counted} > 0"),
                     ],
                     [

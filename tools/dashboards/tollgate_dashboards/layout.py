@@ -129,6 +129,13 @@ def _query(name: str, caption: str, query: str) -> dashboard.VariableModel:
     )
 
 
+def seen_by() -> dashboard.VariableModel:
+    """`$direction`: whose account of requests is shown, as a caller's and a callee's sidecar both count them."""
+    # A route that nobody has called yet has a series of zero, whose direction is unknown.
+    options = [("by the callee", "inbound|unspecified|unknown"), ("by the caller or a gateway", "outbound|unknown")]
+    return choice("direction", "Seen", options)
+
+
 def choice(name: str, caption: str, options: Sequence[tuple[str, str]]) -> dashboard.VariableModel:
     """One of a few fixed values, each with a name; the first one at first."""
     text, value = options[0]

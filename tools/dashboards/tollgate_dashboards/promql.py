@@ -40,10 +40,10 @@ def share(part: str, whole: str) -> str:
     return f"({or_zero_of(part, whole)}) / {whole}"
 
 
-def quantile(q: float, histogram: str, chosen: str, by: str = "") -> str:
+def quantile(q: float, histogram: str, chosen: str, by: str = "", extra: str = "") -> str:
     """The value that the share `q` of all observations lies below, by Prometheus's interpolation within a bucket."""
     labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({q}, {per_second(f'{histogram}_bucket', chosen, labels)})"
+    return f"histogram_quantile({q}, {per_second(f'{histogram}_bucket', chosen, labels, extra)})"
 
 
 def _sum(by: str) -> str:

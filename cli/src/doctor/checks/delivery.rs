@@ -1,15 +1,19 @@
 //! Whether a plugin has reached a proxy: as a Wasm filter, with the right module and the right configuration, taken.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use super::selection::{has_place, is_for};
-use super::{Seen, Taken};
+use serde_json::{Value, json};
+
+use super::selection::{has_place, is_for, sides};
+use super::{Seen, Taken, some};
 use crate::doctor::cures;
 use crate::doctor::facts::{Build, Plugin, Source};
 use crate::doctor::finding::{Check, Finding};
-use crate::doctor::proxy::{Content, Instance, Role, Wasm};
-use crate::mesh::plugins;
-use crate::problem::Problem;
+use crate::doctor::proxy::{Content, Direction, Instance, Listener, Role, Wasm};
+use crate::mesh::{plugins, workload};
+use crate::problem::{Notices, Problem};
+use crate::resources::kubernetes::ServiceSpec;
+use crate::resources::{Resource, is_subset};
 use crate::schema::Filter;
 
 pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
@@ -19,7 +23,9 @@ pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
             // Where nothing names the resource, the filter must do.
             instance.plugin.as_ref().map_or(*filter == plugin.filter, |id| *id == plugin.id())
         });
-        if !is_there {
+        if let Some(finding) = taken_for_tcp(seen, &plugin) {
+            findings.push(finding.of(plugin.id()).at(proxy));
+        } else if !is_there {
             findings.push(missing(seen, &plugin).of(plugin.id()).at(proxy));
         }
     }
@@ -42,6 +48,7 @@ pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
                     .cure(cures::fetch_again(seen.facts, &instance.label())),
             ),
             Some(Content::Wasm(wasm)) => {
+                of_instance.extend(unattached(seen, *filter, instance));
                 of_instance.extend(digest(seen, *filter, instance, wasm));
                 of_instance.extend(stale(seen, *filter, instance, wasm));
                 of_instance.extend(refused(seen, *filter, instance, wasm));
@@ -61,22 +68,100 @@ fn missing(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Finding {
             .cure(cures::change_plugin(seen.facts, plugin, &serde_json::json!({"match": [{"mode": "CLIENT"}]})));
     }
     if !any {
-        return Finding::note(Check::Delivery, "the proxy has no HTTP listener that it could be attached to");
+        let what = "the proxy has no HTTP listener that it could be attached to";
+        return match services(seen).next() {
+            Some(service) => Finding::warning(Check::Delivery, what)
+                .because(format!("though the Service {} leads there", service.meta.id()))
+                .cure(format!("istioctl proxy-config listeners {}", pod_of(seen))),
+            None => Finding::note(Check::Delivery, what),
+        };
     }
     if !fits {
         return Finding::error(Check::Direction, "the proxy listens on none of the ports that spec.match names")
             .because("on a sidecar's inbound side they are the ports of the container, not those of the Service")
             .cure(cures::change_plugin(seen.facts, plugin, &serde_json::json!({"match": [{"mode": "SERVER"}]})));
     }
-    let (cure, why) = match seen.proxy.name.split_once('/') {
+    Finding::error(Check::Delivery, "it has not reached the proxy")
+        .because("so it is not enforced there")
+        .cure(deliver_again(seen))
+}
+
+fn deliver_again(seen: &Seen<'_>) -> String {
+    match seen.proxy.name.split_once('/') {
         Some((namespace, pod)) => {
-            let sync = format!("istioctl proxy-status {pod}.{namespace}");
             let restart = format!("{} delete pod {pod} -n {namespace}", cures::kubectl(seen.facts));
-            (format!("{sync}, and when istiod says SYNCED: {restart}"), "so it is not enforced there")
+            format!("istioctl proxy-status {}, and when istiod says SYNCED: {restart}", pod_of(seen))
         }
-        None => ("look at the proxy's log for why it has not come".to_owned(), "so it is not enforced there"),
+        None => "look at the proxy's log for why it has not come".to_owned(),
+    }
+}
+
+/// As istioctl takes it.
+fn pod_of(seen: &Seen<'_>) -> String {
+    let name = seen.proxy.name.split_once('/').map(|(namespace, pod)| format!("{pod}.{namespace}"));
+    name.unwrap_or_else(|| "POD.NAMESPACE".to_owned())
+}
+
+/// The Services whose workload the proxy is beside.
+fn services<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a Resource<ServiceSpec>> {
+    let proxy = seen.proxy;
+    let wanted = seen.facts.wanted.iter().flat_map(|wanted| &wanted.resources.services);
+    wanted.filter(move |service| {
+        Some(service.meta.namespace()) == proxy.namespace.as_deref()
+            && !service.spec.selector.is_empty()
+            && is_subset(&service.spec.selector, &proxy.labels)
+    })
+}
+
+/// A sidecar none of whose ports is HTTP to it: istiod goes by the name and the `appProtocol` of a Service's port.
+fn taken_for_tcp(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Option<Finding> {
+    if seen.proxy.role != Role::Sidecar || !sides(plugin).0 {
+        return None;
+    }
+    let inbound = |listener: &&Listener| listener.active && listener.direction == Direction::Inbound;
+    let inbound: Vec<&Listener> = seen.proxy.listeners.iter().filter(inbound).collect();
+    if inbound.iter().any(|listener| !listener.http_ports.is_empty()) {
+        return None;
+    }
+    let ports: BTreeSet<u16> = inbound.iter().flat_map(|listener| &listener.tcp_ports).copied().collect();
+    let port = *ports.first()?;
+    let names: Vec<String> = ports.iter().map(u16::to_string).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let finding =
+        Finding::error(Check::Delivery, format!("the proxy takes {} for TCP, and no port for HTTP", some(&names)))
+            .because("TCP has no HTTP filters: requests pass without limit, check and count");
+    let resources = &seen.facts.wanted.as_ref()?.resources;
+    let workloads = workload::discover(resources, &[], &mut Notices::default());
+    let found = services(seen).find_map(|service| {
+        let workload = workloads.iter().find(|workload| workload.id() == service.meta.id())?;
+        let number = workload.ports.iter().find(|it| it.target == port)?.number;
+        Some((service, service.spec.ports.iter().position(|it| it.port == number)?))
+    });
+    Some(finding.cure(match found {
+        Some((service, index)) => {
+            let patch = json!([{"op": "add", "path": format!("/spec/ports/{index}/appProtocol"), "value": "http"}]);
+            let (name, namespace) = (&service.meta.name, service.meta.namespace());
+            let patch = cures::quoted(&patch.to_string());
+            format!("{} patch service {name} -n {namespace} --type=json -p {patch}", cures::kubectl(seen.facts))
+        }
+        None => "name the Service's port http or http-..., or give it appProtocol: http".to_owned(),
+    }))
+}
+
+/// Delivered, and in the way of no request.
+fn unattached(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>) -> Option<Finding> {
+    if instance.listeners.iter().any(|listener| listener.active) {
+        return None;
+    }
+    // What was removed stays until the last connection has gone.
+    if seen.facts.wanted.is_some() && seen.wanted(filter, instance).is_none() {
+        return None;
+    }
+    let what = match instance.listeners.is_empty() {
+        true => "it was delivered, and no listener of the proxy has it",
+        false => "the listener that has it takes no connections yet",
     };
-    Finding::error(Check::Delivery, "it has not reached the proxy").because(why).cure(cure)
+    Some(Finding::error(Check::Delivery, what).because("so requests pass without it").cure(deliver_again(seen)))
 }
 
 fn waiting(seen: &Seen<'_>, instance: &Instance<'_>) -> Finding {

@@ -29,6 +29,12 @@ pub(super) fn check(facts: &Facts, findings: &mut Vec<Finding>) {
                 .cure(format!("{} apply -k istio/base", cures::kubectl(facts))),
         );
     }
+    let foreign: Vec<String> = facts.foreign_plugins().map(|plugin| plugin.meta.id()).collect();
+    if !foreign.is_empty() {
+        let names: Vec<&str> = foreign.iter().map(String::as_str).collect();
+        let what = format!("not looked at, being none of Tollgate's by url or name: {}", some(&names));
+        findings.push(Finding::note(Check::Plugin, what));
+    }
     for plugin in facts.plugins() {
         let mut of_plugin = Vec::new();
         selector(facts, &plugin, &mut of_plugin);

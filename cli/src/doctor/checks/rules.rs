@@ -10,6 +10,8 @@ use crate::schema::Filter;
 
 /// Requests from which on a rule without any is worth a word.
 const ENOUGH: f64 = 100.0;
+/// Requests from which on rules that none of them met are a mistake. Fewer may be a probe, or a replica that is new.
+const TOO_MANY: f64 = 20.0;
 
 pub(super) fn check(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
     for (filter, instance) in &seen.ours {
@@ -84,7 +86,12 @@ fn unmet(
         return;
     }
     let grown = seen.proxy.looks.growth(|series| series.sum(metric, &[("rule", rest)])).unwrap_or(0.0);
-    if met == 0.0 && left > 0.0 {
+    let elsewhere = seen.facts.proxies.iter().filter(|proxy| {
+        instance.plugin.is_some() && proxy.instances().iter().any(|other| other.plugin == instance.plugin)
+    });
+    let met_elsewhere = elsewhere.flat_map(|proxy| proxy.looks.now().by(metric, "rule", &[]));
+    let met_somewhere = met_elsewhere.into_iter().any(|(rule, count)| count > 0.0 && names.contains(&rule.as_str()));
+    if met == 0.0 && left >= TOO_MANY && !met_somewhere {
         let cure = format!(
             "tollgate explain -f DIR {}URL   # says of one request which rule it meets, and why not the others",
             instance.plugin.as_ref().map(|id| format!("--plugin {id} ")).unwrap_or_default()

@@ -98,7 +98,7 @@ fn stats_tags(seen: &Seen<'_>, findings: &mut Vec<Finding>) {
         .because("no query, alert or dashboard finds them; the proxy started without the stats tags");
     findings.push(finding.cure(match seen.proxy.name.split_once('/') {
         Some((namespace, _)) if seen.proxy.namespace.is_some() => format!(
-            "add istio/components/sidecar to the components of the kustomization that has the workload, and then: {0} apply -k DIR \
+            "add istio/components/stats-tags to the components of the kustomization that has the workload, and then: {0} apply -k DIR \
              && {0} rollout restart deployment -n {namespace}",
             cures::kubectl(seen.facts)
         ),
@@ -126,6 +126,11 @@ fn reloads(seen: &Seen<'_>, instance: &Instance<'_>, findings: &mut Vec<Finding>
     findings.push(Finding { cure, ..finding });
 }
 
+/// Whether a filter that is not Tollgate's may answer a request instead of passing it on: an AuthorizationPolicy, say.
+fn may_answer(name: &str) -> bool {
+    !(name.starts_with("istio.") || matches!(name, "istio_authn" | "envoy.filters.http.grpc_stats"))
+}
+
 /// A filter that counts nothing while the others of its chain do.
 fn blind(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, findings: &mut Vec<Finding>) {
     let looks = &seen.proxy.looks;
@@ -148,7 +153,12 @@ fn blind(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, findings: &mu
             // What came to a later one has passed here.
             expected = expected.max(looks.growth(|series| reached(*other_filter, series)).unwrap_or(0.0));
         } else if nearest.is_none_or(|(before, _)| before < at) {
-            nearest = Some((at, looks.growth(|series| passed(*other_filter, series)).unwrap_or(0.0)));
+            let mut between =
+                chains.iter().filter_map(|chain| chain.filters.get(at.saturating_add(1)..own_place)).flatten();
+            let foreign = |name: &String| !seen.ours.iter().any(|(_, it)| it.name == name) && may_answer(name);
+            let is_open = !between.any(foreign);
+            let passed = looks.growth(|series| passed(*other_filter, series)).filter(|_| is_open);
+            nearest = Some((at, passed.unwrap_or(0.0)));
         }
     }
     expected = expected.max(nearest.map_or(0.0, |(_, growth)| growth));

@@ -19,7 +19,12 @@ pub(super) async fn read(kubectl: &Kubectl, namespace: Option<&str>, facts: &mut
     let mut resources = Resources::default();
     let mut gaps = Vec::new();
     for scope in scopes(namespace) {
-        add(&mut resources, kubectl.list(PLUGINS, scope).await?, &mut gaps);
+        match kubectl.list(PLUGINS, scope).await {
+            Ok(items) => add(&mut resources, items, &mut gaps),
+            // Who may read one namespace alone still learns of that one.
+            Err(problem) if namespace.is_some() && scope != namespace => gaps.push(problem),
+            Err(problem) => return Err(problem),
+        }
     }
     facts.wanted = Some(Wanted { source: Source::Cluster(kubectl.spelled()), resources });
     facts.only = namespace.map(str::to_owned);
@@ -104,13 +109,18 @@ pub(in crate::doctor) fn pod(item: &Value) -> Pod {
     let is_proxy = |container: &&&Value| container.get("name").and_then(Value::as_str) == Some("istio-proxy");
     let containers = lists(["/spec/containers", "/spec/initContainers"]);
     let statuses = lists(["/status/containerStatuses", "/status/initContainerStatuses"]);
-    let ready = statuses.iter().find(is_proxy).and_then(|status| status.get("ready")?.as_bool());
+    let status = statuses.iter().find(is_proxy);
+    let ready = status.and_then(|status| status.get("ready")?.as_bool());
+    // A native sidecar runs before its pod does.
+    let proxy_runs = status.is_some_and(|status| status.pointer("/state/running").is_some());
+    let phase = text("/status/phase");
     let labels = item.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
     Pod {
         namespace: text("/metadata/namespace"),
         name: text("/metadata/name"),
         labels: labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
-        lives: text("/status/phase") == "Running" && item.pointer("/metadata/deletionTimestamp").is_none(),
+        lives: (phase == "Running" || phase == "Pending" && proxy_runs)
+            && item.pointer("/metadata/deletionTimestamp").is_none(),
         proxy: match (containers.iter().any(|container| is_proxy(&container)), ready) {
             (false, _) => ProxyState::None,
             (true, Some(true)) => ProxyState::Ready,

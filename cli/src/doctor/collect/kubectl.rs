@@ -86,9 +86,11 @@ impl Kubectl {
         if let Some(line) = forbidden {
             let user = line.split("User \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("USER");
             return Problem::new(format!("kubectl: {line}")).cure(format!(
-                "{kubectl} create clusterrole tollgate-doctor --verb=get,list,create --resource={KINDS},pods/exec && {kubectl} \
-                 create clusterrolebinding tollgate-doctor --clusterrole=tollgate-doctor --user={}   # as an administrator",
-                quoted(user)
+                "{kubectl} create clusterrole tollgate-doctor --verb=get,list --resource={KINDS}   # as an administrator\n\
+                 {kubectl} create clusterrole tollgate-doctor-exec --verb=create --resource=pods/exec\n\
+                 {kubectl} create clusterrolebinding tollgate-doctor --clusterrole=tollgate-doctor --user={user}\n\
+                 {kubectl} create clusterrolebinding tollgate-doctor-exec --clusterrole=tollgate-doctor-exec --user={user}",
+                user = quoted(user)
             ));
         }
         let problem = Problem::new(format!("kubectl: {last}"));

@@ -127,12 +127,17 @@ fn burst_is_requests_unless_given() {
 fn the_limit_that_admits_least_says_how_many_an_hour() {
     let an_hour = |limits: &str, replicas| {
         let config = parse(&format!(r#"{{"rules":[{{"name":"a","limits":[{limits}]}}]}}"#));
-        RuleConfig::requests_an_hour(&config.rules[0].limits, replicas)
+        config.rules[0].requests_an_hour(replicas)
     };
-    assert_eq!(an_hour(r#"{"requests":100,"per":"1m"}"#, 1), 6000);
-    assert_eq!(an_hour(r#"{"requests":100,"per":"1m"}"#, 4), 1500);
-    assert_eq!(an_hour(r#"{"requests":10,"per":"1s"},{"requests":500,"per":"1h"}"#, 1), 500);
-    assert_eq!(an_hour(r#"{"requests":1,"per":"1d"}"#, 1), 0);
+    assert_eq!(an_hour(r#"{"requests":100,"per":"1m"}"#, 1), Some(6000));
+    assert_eq!(an_hour(r#"{"requests":100,"per":"1m"}"#, 4), Some(1500));
+    assert_eq!(an_hour(r#"{"requests":10,"per":"1s"},{"requests":500,"per":"1h"}"#, 1), Some(500));
+    assert_eq!(an_hour(r#"{"requests":1,"per":"1d"}"#, 1), Some(0));
+    let with_cost = |cost: &str| rule(&format!(r#""cost":{cost}"#)).requests_an_hour(1);
+    assert_eq!(with_cost("1"), rule(r#""draft03":false"#).requests_an_hour(1));
+    assert_eq!(with_cost("2").map(|requests| requests * 2), with_cost("1"));
+    assert_eq!(with_cost(r#"{"header":"x-cost","default":1,"max":2}"#), None);
+    assert_eq!(with_cost(r#"{"response":[{"status":["4xx"],"cost":1}]}"#), None);
 }
 
 #[test]

@@ -182,6 +182,36 @@ pub async fn a_healthy_mesh_is_healthy_and_what_cannot_be_asked_is_said(mesh: &m
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("forbidden") && text.contains("create clusterrolebinding tollgate-doctor"), "{text}");
+    // With the cure, and with what allows the same in one namespace, it may look and change nothing.
+    let cure: Vec<&str> = text.lines().filter_map(|line| line.split_once(" create ")).map(|(_, rest)| rest).collect();
+    let made = ["clusterrole", "clusterrolebinding"].map(|kind| ["", "-exec"].map(|more| (kind, more))).concat();
+    assert_eq!(cure.len(), made.len(), "{text}");
+    for command in cure {
+        let words = command.split('#').next().unwrap_or_default().split_whitespace();
+        mesh.kubectl().run(&["create"].into_iter().chain(words).collect::<Vec<_>>());
+    }
+    let report: Value = serde_json::from_slice(&run(&kubectl, &nobody, &[]).await.stdout).expect("JSON");
+    assert_eq!(report["plugins"].as_array().map(Vec::len), Some(MODULES.len()), "{report:#}");
+    let rights = mesh.kubectl().run(&["auth", "can-i", "--list", "--as=nobody"]);
+    let of = |resource: &str| rights.lines().find(|line| line.split_whitespace().next() == Some(resource));
+    assert!(of("pods").is_some_and(|line| line.ends_with("[get list]")), "{rights}");
+    assert!(of("pods/exec").is_some_and(|line| line.ends_with("[create]")), "{rights}");
+    for (kind, more) in made {
+        mesh.kubectl().run(&["delete", kind, &format!("tollgate-doctor{more}")]);
+    }
+    let (somebody, namespace) = ("--user=somebody", format!("--namespace={NAMESPACE}"));
+    let kinds = "--resource=pods,services,wasmplugins.extensions.istio.io,peerauthentications.security.istio.io,\
+                 destinationrules.networking.istio.io";
+    mesh.kubectl().run(&["create", "role", "looks", "--verb=get,list", kinds, &namespace]);
+    mesh.kubectl().run(&["create", "rolebinding", "looks", "--role=looks", somebody, &namespace]);
+    let somebody = mesh.control_plane.pki().kubeconfig_with_certificate("somebody", &url, "somebody", None);
+    let output = run(&kubectl, &somebody, &["-n".to_owned(), NAMESPACE.to_owned()]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["plugins"].as_array().map(Vec::len), Some(MODULES.len()), "{report:#}");
+    assert!(report["findings"].to_string().contains("in the namespace \\\"istio-system\\\""), "{report:#}");
+    for kind in ["role", "rolebinding"] {
+        mesh.kubectl().run(&["delete", kind, "looks", &namespace]);
+    }
 }
 
 /// kubectl with what the API server would have a kubelet and pilot-agent do for `exec`, which is to ask the Pod's Envoy.

@@ -64,13 +64,16 @@ pub async fn a_mistake_is_refused_before_it_is_stored(mesh: &mut Mesh) {
     }
 }
 
+/// A native sidecar is an init container to Kubernetes.
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+}
+
 /// What `istio/components/sidecar` asks for is in the Pod that istiod's webhook made.
 pub async fn injection_carries_limits_and_stats_tags_into_the_sidecar(mesh: &mut Mesh) {
     let (namespace, name) = mesh.server.id();
     let pod = mesh.kubectl().get(&["pod", name, "-n", namespace]);
-    let lists = ["containers", "initContainers"].map(|list| pod["spec"][list].as_array().cloned());
-    let sidecar = lists.into_iter().flatten().flatten().find(|container| container["name"] == "istio-proxy");
-    let sidecar = sidecar.expect("an injected sidecar");
+    let sidecar = containers(&pod).find(|container| container["name"] == "istio-proxy").expect("an injected sidecar");
     assert_eq!(sidecar["resources"]["limits"], json!({ "cpu": "200m", "memory": "256Mi" }));
     let environment = sidecar["env"].as_array().expect("variables");
     let proxy = environment.iter().find(|variable| variable["name"] == "PROXY_CONFIG").expect("a configuration");
@@ -84,9 +87,16 @@ pub async fn injection_carries_limits_and_stats_tags_into_the_sidecar(mesh: &mut
         assert!(tags.contains(&format!("\"tag_name\":\"{tag}\"")), "{tag}: {tags}");
     }
     // What the shipped monitors select by.
-    assert!(pod["metadata"]["labels"]["security.istio.io/tlsMode"].is_string(), "{}", pod["metadata"]["labels"]);
-    let port = json!({ "containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP" });
-    assert!(sidecar["ports"].as_array().is_some_and(|ports| ports.contains(&port)), "{}", sidecar["ports"]);
+    for proxy in [&mesh.server, &mesh.gateway] {
+        let (namespace, name) = proxy.id();
+        let pod = mesh.kubectl().get(&["pod", name, "-n", namespace]);
+        let labels = &pod["metadata"]["labels"];
+        assert!(labels["service.istio.io/canonical-name"].is_string(), "{name}: {labels}");
+        let port = json!({ "containerPort": 15090, "name": "http-envoy-prom", "protocol": "TCP" });
+        let mut ports =
+            containers(&pod).flat_map(|container| container["ports"].as_array().cloned().unwrap_or_default());
+        assert!(ports.any(|it| it == port), "{name}: {pod}");
+    }
     let istiod = mesh.kubectl().get(&["service", "istiod", "-n", "istio-system"]);
     assert_eq!(istiod["metadata"]["labels"]["istio"], "pilot");
     let mut ports = istiod["spec"]["ports"].as_array().into_iter().flatten();

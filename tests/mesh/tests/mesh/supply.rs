@@ -180,7 +180,15 @@ pub async fn a_sidecar_that_starts_while_the_registry_is_away_fails_as_each_plug
         mesh.push(module, &[]);
     }
     // The agent does not try again by itself; it does when a plugin is delivered anew, and an annotation is enough.
-    mesh.kubectl().run(&["annotate", "wasmplugins", "--all", "-n", NAMESPACE, "--overwrite", "fetch=again"]);
+    mesh.kubectl().run(&[
+        "annotate",
+        "wasmplugins",
+        "--all",
+        "-n",
+        NAMESPACE,
+        "--overwrite",
+        "tollgate.istio.io/fetch=again",
+    ]);
     until("all modules are there", PATIENCE, async || {
         for plugin in MODULES {
             (kind(&mesh.server, plugin).await.as_deref() == Some(WASM)).then_some(())?;
@@ -188,7 +196,7 @@ pub async fn a_sidecar_that_starts_while_the_registry_is_away_fails_as_each_plug
         (call(&mesh.friend, "/posts/7").await.ok()?.status == 200).then_some(())
     })
     .await;
-    mesh.kubectl().run(&["annotate", "wasmplugins", "--all", "-n", NAMESPACE, "fetch-"]);
+    mesh.kubectl().run(&["annotate", "wasmplugins", "--all", "-n", NAMESPACE, "tollgate.istio.io/fetch-"]);
 }
 
 async fn allowed(server: &Pod, rule: &str) -> Option<u64> {
