@@ -68,13 +68,7 @@ fn missing(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Finding {
             .cure(cures::change_plugin(seen.facts, plugin, &serde_json::json!({"match": [{"mode": "CLIENT"}]})));
     }
     if !any {
-        let what = "the proxy has no HTTP listener that it could be attached to";
-        return match services(seen).next() {
-            Some(service) => Finding::warning(Check::Delivery, what)
-                .because(format!("though the Service {} leads there", service.meta.id()))
-                .cure(format!("istioctl proxy-config listeners {}", pod_of(seen))),
-            None => Finding::note(Check::Delivery, what),
-        };
+        return Finding::note(Check::Delivery, "the proxy has no HTTP listener that it could be attached to");
     }
     if !fits {
         return Finding::error(Check::Direction, "the proxy listens on none of the ports that spec.match names")
@@ -90,16 +84,10 @@ fn deliver_again(seen: &Seen<'_>) -> String {
     match seen.proxy.name.split_once('/') {
         Some((namespace, pod)) => {
             let restart = format!("{} delete pod {pod} -n {namespace}", cures::kubectl(seen.facts));
-            format!("istioctl proxy-status {}, and when istiod says SYNCED: {restart}", pod_of(seen))
+            format!("istioctl proxy-status {pod}.{namespace}, and when istiod says SYNCED: {restart}")
         }
         None => "look at the proxy's log for why it has not come".to_owned(),
     }
-}
-
-/// As istioctl takes it.
-fn pod_of(seen: &Seen<'_>) -> String {
-    let name = seen.proxy.name.split_once('/').map(|(namespace, pod)| format!("{pod}.{namespace}"));
-    name.unwrap_or_else(|| "POD.NAMESPACE".to_owned())
 }
 
 /// The Services whose workload the proxy is beside.

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tollgate_mesh::{
     Mesh, istio,
-    mesh::{MODULES, NAMESPACE, call, start_registry},
+    mesh::{MODULES, NAMESPACE, SERVER, call, start_registry},
     node::Pod,
     parts,
     wait::until,
@@ -285,6 +285,18 @@ pub async fn what_only_the_proxy_knows_is_found_there(mesh: &mut Mesh) {
     assert!(what.contains("rules[0].limits[0].requests: must be greater than zero, found 0"), "{what}");
     assert!(found["cure"].as_str().expect("a cure").contains("edit wasmplugin rate-limit"), "{found:#}");
     mesh.restore("rate-limit").await;
+    until_healthy(mesh).await;
+
+    // As where a Service calls its port tcp; what says so here is the Sidecar.
+    let speak = |protocol: &str| {
+        let patch = json!([{ "op": "replace", "path": "/spec/ingress/0/port/protocol", "value": protocol }]);
+        mesh.kubectl().run(&["patch", "sidecar", SERVER, "-n", NAMESPACE, "--type=json", "-p", &patch.to_string()]);
+    };
+    speak("TCP");
+    let found = until_named(mesh, "delivery", "rate-limit", "the proxy takes 8080 for TCP, and no port for HTTP").await;
+    let cure = "patch service load-balancer -n titanium-prod --type=json";
+    assert!(found["cure"].as_str().is_some_and(|text| text.contains(cure)), "{found:#}");
+    speak("HTTP");
     until_healthy(mesh).await;
 
     let module = std::fs::read(artifacts::crash()).expect("the module");
