@@ -360,10 +360,14 @@ fn what_an_authorization_policy_denies_need_not_reach_the_limits() {
 
 #[test]
 fn a_plugin_is_known_by_its_name_where_its_image_has_another() {
-    let renamed =
-        json!({"url": "oci://registry.example.com/team/limiter:1", "selector": {"matchLabels": {"app": "x"}}});
+    let renamed = json!({
+        "url": "oci://registry.example.com/team/limiter:1",
+        "selector": {"matchLabels": {"app": "x"}},
+        "pluginConfig": {"rules": 1},
+    });
     let text = said(&rate_limit(renamed.clone()));
     assert!(text.contains("error [selector] titanium-prod/rate-limit"), "{text}");
+    assert!(text.contains("error [plugin-config] titanium-prod/rate-limit: spec.pluginConfig.rules:"), "{text}");
     let both = json!({"metadata": {"name": "limiter"}, "spec": renamed});
     let text = said(&cluster(&[("WasmPlugin", "rate-limit", both)]));
     assert!(text.contains("not looked at, being none of Tollgate's by url or name: titanium-prod/limiter"), "{text}");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Number, Value};
+use tollgate::config::{ConfigError, Warning};
 
 use super::modules::{self, Module};
 use crate::problem::{Notices, Origin, Problem, Problems};
@@ -191,27 +192,31 @@ fn matches_traffic(spec: &WasmPluginSpec, side: Side) -> bool {
 
 /// Has the filters' own parsers read the configurations of those plugins that are Tollgate's, and warns of what they would.
 pub fn validate(plugins: &[Resource<WasmPluginSpec>], notices: &mut Notices) -> Problems {
-    let mut problems = Vec::new();
-    for source in plugins {
-        let bytes = handed_over(source).to_string().into_bytes();
-        let result = match filter_of(&source.spec) {
-            Some(Filter::RateLimit) => rate_limit::config::Config::parse(&bytes).map(|config| config.warnings()),
-            Some(Filter::MtlsIdentity) => mtls_identity::config::Config::parse(&bytes).map(|config| config.warnings()),
-            Some(Filter::RouteMetrics) => route_metrics::config::Config::parse(&bytes).map(|config| config.warnings()),
-            None => Ok(Vec::new()),
-        };
-        let at = |path: &str, reason| Problem::at(&source.origin, in_resource(path), reason);
-        match result {
-            Ok(warnings) => {
-                for warning in warnings {
-                    let cure = warning.cure();
-                    notices.warn_of(at(&warning.path, warning.reason).cure(cure));
-                }
+    plugins.iter().filter_map(|source| validate_as(filter_of(&source.spec)?, source, notices)).collect()
+}
+
+/// The same of one, whose module is known to be this filter.
+pub fn validate_as(filter: Filter, source: &Resource<WasmPluginSpec>, notices: &mut Notices) -> Option<Problem> {
+    let at = |path: &str, reason| Problem::at(&source.origin, in_resource(path), reason);
+    match read(filter, handed_over(source).to_string().as_bytes()) {
+        Ok(warnings) => {
+            for warning in warnings {
+                let cure = warning.cure();
+                notices.warn_of(at(&warning.path, warning.reason).cure(cure));
             }
-            Err(error) => problems.push(at(&error.path, error.reason)),
+            None
         }
+        Err(error) => Some(at(&error.path, error.reason)),
     }
-    problems
+}
+
+/// What a filter's own parser says of a configuration.
+pub fn read(filter: Filter, configuration: &[u8]) -> Result<Vec<Warning>, ConfigError> {
+    match filter {
+        Filter::RateLimit => rate_limit::config::Config::parse(configuration).map(|config| config.warnings()),
+        Filter::MtlsIdentity => mtls_identity::config::Config::parse(configuration).map(|config| config.warnings()),
+        Filter::RouteMetrics => route_metrics::config::Config::parse(configuration).map(|config| config.warnings()),
+    }
 }
 
 /// The configuration as the module gets it; null where there is none.

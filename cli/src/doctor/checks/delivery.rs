@@ -11,7 +11,7 @@ use crate::doctor::facts::{Build, Plugin, Source};
 use crate::doctor::finding::{Check, Finding};
 use crate::doctor::proxy::{Content, Direction, Instance, Listener, Role, Wasm};
 use crate::mesh::{plugins, workload};
-use crate::problem::{Notices, Problem};
+use crate::problem::Notices;
 use crate::resources::kubernetes::ServiceSpec;
 use crate::resources::{Resource, is_subset};
 use crate::schema::Filter;
@@ -65,7 +65,7 @@ fn missing(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Finding {
     if !any && seen.proxy.role == Role::Gateway && !seen.facts.proxies.iter().any(place) {
         return Finding::error(Check::Direction, "it is for gateways, and spec.match asks for mode SERVER alone")
             .because("a gateway's listeners count as CLIENT, so it is attached nowhere")
-            .cure(cures::change_plugin(seen.facts, plugin, &serde_json::json!({"match": [{"mode": "CLIENT"}]})));
+            .cure(cures::change_plugin(seen.facts, plugin, &json!({"match": [{"mode": "CLIENT"}]})));
     }
     if !any {
         return Finding::note(Check::Delivery, "the proxy has no HTTP listener that it could be attached to");
@@ -73,7 +73,7 @@ fn missing(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Finding {
     if !fits {
         return Finding::error(Check::Direction, "the proxy listens on none of the ports that spec.match names")
             .because("on a sidecar's inbound side they are the ports of the container, not those of the Service")
-            .cure(cures::change_plugin(seen.facts, plugin, &serde_json::json!({"match": [{"mode": "SERVER"}]})));
+            .cure(cures::change_plugin(seen.facts, plugin, &json!({"match": [{"mode": "SERVER"}]})));
     }
     Finding::error(Check::Delivery, "it has not reached the proxy")
         .because("so it is not enforced there")
@@ -130,9 +130,10 @@ fn taken_for_tcp(seen: &Seen<'_>, plugin: &Plugin<'_>) -> Option<Finding> {
             let patch = json!([{"op": "add", "path": format!("/spec/ports/{index}/appProtocol"), "value": "http"}]);
             let (name, namespace) = (&service.meta.name, service.meta.namespace());
             let patch = cures::quoted(&patch.to_string());
-            format!("{} patch service {name} -n {namespace} --type=json -p {patch}", cures::kubectl(seen.facts))
+            let kubectl = cures::kubectl(seen.facts);
+            format!("{kubectl} patch service {name} -n {namespace} --type=json -p {patch}   # or the port of a Sidecar's ingress")
         }
-        None => "name the Service's port http or http-..., or give it appProtocol: http".to_owned(),
+        None => "name the Service's port http or http-..., or give it appProtocol: http; so too a Sidecar's ingress".to_owned(),
     }))
 }
 
@@ -311,8 +312,10 @@ fn refused(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, wasm: &Wasm
             "whether its configuration is in force is unknown without stats tags",
         ));
     }
-    let reason = parse(filter, wasm).err().map(|problem| format!(": {}: {}", problem.path, problem.reason));
-    let reason = reason.unwrap_or_default();
+    let reason = match plugins::read(filter, wasm.configuration.as_bytes()) {
+        Err(error) => format!(": {}: {}", plugins::in_resource(&error.path), error.reason),
+        Ok(_) => String::new(),
+    };
     let cure = match (reason.is_empty(), instance.plugin.as_deref().and_then(|id| id.split_once('/'))) {
         (false, Some((namespace, name))) => Some(format!(
             "{} edit wasmplugin {name} -n {namespace}   # and before the next time: tollgate validate -f DIR",
@@ -335,17 +338,6 @@ fn refused(seen: &Seen<'_>, filter: Filter, instance: &Instance<'_>, wasm: &Wasm
     };
     let finding = Finding::error(Check::InForce, what).because(why);
     Some(Finding { cure, ..finding })
-}
-
-/// What the filter's own parser says of the configuration that the proxy has.
-fn parse(filter: Filter, wasm: &Wasm) -> Result<(), Problem> {
-    let bytes = wasm.configuration.as_bytes();
-    let result = match filter {
-        Filter::RateLimit => rate_limit::config::Config::parse(bytes).map(drop),
-        Filter::MtlsIdentity => mtls_identity::config::Config::parse(bytes).map(drop),
-        Filter::RouteMetrics => route_metrics::config::Config::parse(bytes).map(drop),
-    };
-    result.map_err(|error| Problem { path: plugins::in_resource(&error.path), ..Problem::new(error.reason) })
 }
 
 /// A plugin that no resource asks for any more.

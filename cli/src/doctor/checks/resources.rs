@@ -11,8 +11,8 @@ use crate::doctor::facts::{Facts, Plugin, Pod, ProxyState};
 use crate::doctor::finding::{Check, Finding};
 use crate::mesh::{modules, plugins};
 use crate::problem::Notices;
+use crate::resources::ROOT_NAMESPACE;
 use crate::resources::wasm_plugin::{FailStrategy, PluginType};
-use crate::resources::{ROOT_NAMESPACE, Resource};
 use crate::schema::Filter;
 
 pub(super) fn check(facts: &Facts, findings: &mut Vec<Finding>) {
@@ -233,8 +233,7 @@ fn plugin_config(facts: &Facts, plugin: &Plugin<'_>, findings: &mut Vec<Finding>
         );
     }
     let mut notices = Notices::default();
-    let one: [Resource<_>; 1] = [plugin.resource.clone()];
-    for problem in plugins::validate(&one, &mut notices) {
+    if let Some(problem) = plugins::validate_as(plugin.filter, plugin.resource, &mut notices) {
         let cure = match cures::is_files(facts) {
             true => format!("mend {} of {}, and apply it", problem.path, plugin.origin()),
             false => format!(
